@@ -1,0 +1,268 @@
+/**
+ * The effective configuration: the sources it is read from, and what is wrong with them.
+ *
+ * Sources in order, later wins: built-in defaults, the file, the environment, flags. Every value of
+ * every source is checked, and all problems are reported at once.
+ *
+ * @module
+ */
+
+import { closestString } from "@std/text";
+import { parse, stringify } from "@std/yaml";
+import { complete, type Config, KEYS, wanted } from "./schema.ts";
+
+export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG } from "./schema.ts";
+
+/** The file that is read when none is named and it exists. */
+export const DEFAULT_CONFIG_FILE = "config.yaml";
+
+/** Reports everything that is wrong with a configuration. */
+export class ConfigError extends Error {
+  /** One sentence a problem: where, what is wanted, what was found, and in which source. */
+  readonly problems: readonly string[];
+
+  /** Makes an error whose message lists all problems, one a line. */
+  constructor(problems: readonly string[]) {
+    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+    const list = problems.map((problem) => `\n  ${problem}`).join("");
+    super(`Cannot use the configuration: ${count}${list}`);
+    this.name = "ConfigError";
+    this.problems = problems;
+  }
+}
+
+/** A value for a key as the environment or a flag gives it, and where it came from. */
+export interface TextSetting {
+  /** The key's path, for example `server.port`. */
+  readonly path: string;
+  /** The value; it stands for a number or a boolean where the key wants one. */
+  readonly value: string;
+  /** The source as messages name it, for example `flag --port`. */
+  readonly source: string;
+}
+
+/** What {@link loadConfig} reads. */
+export interface Sources {
+  /** The file that was named; it must exist. Default: `config.yaml`, if there is one. */
+  readonly file?: string;
+  /** The environment; only variables that begin with `RELAY_` are looked at. Default: none. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What flags set. Default: nothing. */
+  readonly flags?: readonly TextSetting[];
+  /** Problems found before, to be reported together with those found here. Default: none. */
+  readonly problems?: readonly string[];
+}
+
+/** A configuration, and what it was made of. */
+export interface LoadedConfig {
+  /** The effective configuration. */
+  readonly config: Config;
+  /** Its sources in words, for the log: for example `config.yaml, variable RELAY_SERVER_PORT`. */
+  readonly origin: string;
+}
+
+/** A value of its key's type, if the source was right. */
+interface Setting {
+  readonly path: string;
+  readonly value: unknown;
+  readonly source: string;
+}
+
+/**
+ * Reads the configuration from its sources.
+ *
+ * @example
+ * ```ts
+ * import { loadConfig } from "./config.ts";
+ *
+ * const { config } = await loadConfig({ env: { RELAY_SERVER_PORT: "9000" } });
+ * if (config.server.port !== 9000) throw new Error("not 9000");
+ * ```
+ *
+ * @throws {ConfigError} If a source cannot be read, has an unknown key or a value that is not allowed.
+ */
+export async function loadConfig(sources: Sources = {}): Promise<LoadedConfig> {
+  const problems = [...sources.problems ?? []];
+  const file = sources.file ?? DEFAULT_CONFIG_FILE;
+  const text = await readFile(file, sources.file === undefined, problems);
+  const inFile = text === null ? [] : fileSettings(text, file, problems);
+  const aside = [
+    ...envSettings(sources.env ?? {}, problems),
+    ...sources.flags ?? [],
+  ];
+  const settings = [...inFile, ...aside.map(typed)];
+
+  const tree = {};
+  for (const setting of settings) {
+    const { path, value } = setting;
+    if (complete(assign({}, path, value))) {
+      assign(tree, path, value);
+    } else problems.push(wrong(setting, wanted(KEYS.get(path)!)));
+  }
+  const config = complete(tree)!;
+  if (problems.length === 0) problems.push(...samePort(config, settings));
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  const origin = [
+    ...text === null ? [] : [file],
+    ...aside.map(({ source }) => source),
+  ].join(", ");
+  return {
+    config,
+    origin: origin || `built-in defaults, there is no ${file} here`,
+  };
+}
+
+/** Writes a configuration as YAML that {@link loadConfig} reads back. */
+export function printConfig(config: Config): string {
+  return stringify(config);
+}
+
+async function readFile(
+  file: string,
+  optional: boolean,
+  problems: string[],
+): Promise<string | null> {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(
+      await Deno.readFile(file),
+    );
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      const why = error instanceof TypeError ? "it must be UTF-8 text" : (error as Error).message;
+      problems.push(`Cannot read ${file}: ${why}`);
+    } else if (!optional) {
+      problems.push(`Cannot read ${file}: there is no such file`);
+    }
+    return null;
+  }
+}
+
+/** Reads the settings out of a YAML text; what is wrong with its form goes to `problems`. */
+function fileSettings(
+  text: string,
+  source: string,
+  problems: string[],
+): Setting[] {
+  const settings: Setting[] = [];
+  const paths = [...KEYS.keys()].filter(Boolean);
+
+  function visit(path: string, value: unknown): void {
+    const { properties } = KEYS.get(path)!;
+    if (!properties) {
+      settings.push({ path, value, source });
+    } else if (isMapping(value)) {
+      for (const [name, child] of Object.entries(value)) {
+        const childPath = path ? `${path}.${name}` : name;
+        if (Object.hasOwn(properties, name)) visit(childPath, child);
+        else problems.push(unknown(childPath, paths, ".", source));
+      }
+    } else if (value !== null) { // An empty file or section leaves everything at its default.
+      problems.push(
+        wrong(
+          { path: path || "The file", value, source },
+          "a mapping of keys to values",
+        ),
+      );
+    }
+  }
+
+  try {
+    visit("", parse(text));
+  } catch (error) {
+    problems.push(
+      `Cannot parse ${source}: ${(error as Error).message.trimEnd()}`,
+    );
+  }
+  return settings;
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" &&
+    Object.getPrototypeOf(value) === Object.prototype;
+}
+
+function envSettings(
+  env: Readonly<Record<string, string>>,
+  problems: string[],
+): TextSetting[] {
+  const leaves = [...KEYS].filter(([, key]) => !key.properties);
+  const paths = new Map(leaves.map(([path]) => [variable(path), path]));
+  const settings: TextSetting[] = [];
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith("RELAY_")) continue;
+    const path = paths.get(name);
+    if (path) settings.push({ path, value, source: `variable ${name}` });
+    else problems.push(unknown(name, [...paths.keys()], "_", "environment"));
+  }
+  return settings;
+}
+
+function variable(path: string): string {
+  return `RELAY_${path.replaceAll(".", "_").toUpperCase()}`;
+}
+
+/** Turns text into the type that its key wants; text that does not fit stays, to be found wrong later. */
+function typed({ path, value, source }: TextSetting): Setting {
+  const { type } = KEYS.get(path)!;
+  const number = type === "integer" || type === "number";
+  if (number && /^-?\d+(\.\d+)?$/.test(value)) {
+    return { path, value: Number(value), source };
+  }
+  if (type === "boolean" && /^(true|false)$/.test(value)) {
+    return { path, value: value === "true", source };
+  }
+  return { path, value, source };
+}
+
+/** Finds out whether both listeners were given one port, and which source did that. */
+function samePort({ server, metrics }: Config, settings: Setting[]): string[] {
+  if (!metrics.enabled || metrics.hostname !== server.hostname) return [];
+  if (metrics.port !== server.port || server.port === 0) return [];
+  const { value, source } = settings.findLast(({ path }) => /^(server|metrics)\.port$/.test(path))!;
+  return [
+    wrong(
+      { path: "metrics.port", value, source },
+      "another port than server.port",
+    ),
+  ];
+}
+
+function wrong({ path, value, source }: Setting, want: string): string {
+  const found = Deno.inspect(value, {
+    depth: 1,
+    breakLength: Infinity,
+    strAbbreviateSize: 60,
+  });
+  return `${path} must be ${want}, got ${found} (${source})`;
+}
+
+/** Names the nearest known key: one that ends in the same word, or else the one with the fewest typing errors. */
+function unknown(
+  name: string,
+  known: string[],
+  separator: string,
+  source: string,
+): string {
+  const word = separator + name.split(separator).at(-1);
+  const nearest = known.find((each) => each.endsWith(word)) ??
+    closestString(name, known);
+  const shown = /^[\w.-]+$/.test(name) ? name : JSON.stringify(name);
+  return `${shown} is not a known key, the nearest is ${nearest} (${source})`;
+}
+
+/** Sets the value at a path such as `server.port`, and returns the tree. */
+function assign(
+  tree: Record<string, unknown>,
+  path: string,
+  value: unknown,
+): unknown {
+  const names = path.split(".");
+  const last = names.pop()!;
+  let node = tree;
+  for (const name of names) {
+    node = (node[name] ??= {}) as Record<string, unknown>;
+  }
+  node[last] = value;
+  return tree;
+}

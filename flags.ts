@@ -1,0 +1,85 @@
+/**
+ * The command line: what the user asks for.
+ *
+ * @module
+ */
+
+import { closestString } from "@std/text";
+import { parseArgs } from "@std/cli";
+import type { TextSetting } from "./config.ts";
+
+/** What `--help` prints. */
+export const HELP =
+  `A WebSocket relay: every message that a client sends reaches every connected client.
+
+Usage: relay [flags]
+
+Flags:
+  --config PATH     Read the configuration from PATH (default: config.yaml, if there is one)
+  --port N          Listen on port N; overrides server.port
+  --metrics-port N  Serve metrics on port N; overrides metrics.port
+  --check           Check configuration and certificate, say "ok" or what is wrong, start nothing
+  --print-config    Print the effective configuration as YAML
+  --print-schema    Print the JSON Schema of the configuration file
+  --version         Print the version
+  --help            Print this
+
+Every key of the configuration is also an environment variable: server.port is RELAY_SERVER_PORT.
+Exit codes: 0 stopped as asked, 1 could not start or a listener died, 2 wrong flag or configuration.
+`;
+
+/** What there is to do; the first that was asked for wins, in this order. */
+export type Action = "help" | "version" | "print-schema" | "print-config" | "check" | "run";
+
+/** The command line, understood. */
+export interface Flags {
+  /** What to do. */
+  readonly action: Action;
+  /** The configuration file that was named. */
+  readonly file?: string;
+  /** Configuration values that were set. */
+  readonly settings: readonly TextSetting[];
+  /** What could not be understood, a sentence each. */
+  readonly problems: readonly string[];
+}
+
+const ACTIONS = ["help", "version", "print-schema", "print-config", "check"] as const;
+
+/** Flags that set a configuration value, and its key. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  "port": "server.port",
+  "metrics-port": "metrics.port",
+};
+
+/** Reads the command line. */
+export function parseFlags(args: readonly string[]): Flags {
+  const problems: string[] = [];
+  const valued = ["config", ...Object.keys(SETTINGS)];
+  const known = [...ACTIONS, ...valued].map((name) => `--${name}`);
+  const parsed = parseArgs(args, {
+    boolean: ACTIONS,
+    string: valued,
+    unknown(arg: string, key?: string): boolean {
+      problems.push(
+        key === undefined
+          ? `${arg} is not understood, the relay takes flags only (command line)`
+          : `${arg} is not a known flag, the nearest is ${
+            closestString(arg, known)
+          } (command line)`,
+      );
+      return false;
+    },
+  }) as Record<string, unknown>;
+
+  const value = (name: string) => {
+    const given = parsed[name];
+    if (given === "") problems.push(`--${name} must have a value, got none (command line)`);
+    return given === "" ? undefined : given as string | undefined;
+  };
+  const settings = Object.entries(SETTINGS).flatMap(([name, path]) => {
+    const given = value(name);
+    return given === undefined ? [] : [{ path, value: given, source: `flag --${name}` }];
+  });
+  const action = ACTIONS.find((name) => parsed[name]) ?? "run";
+  return { action, file: value("config"), settings, problems };
+}

@@ -1,0 +1,114 @@
+/**
+ * The command: flags, configuration, start, wait for a signal, stop, exit code.
+ *
+ * @module
+ */
+
+import {
+  CONFIG_SCHEMA,
+  ConfigError,
+  loadConfig,
+  type LoadedConfig,
+  printConfig,
+} from "./config.ts";
+import { type Flags, HELP, parseFlags } from "./flags.ts";
+import { log, setUpLog } from "./log.ts";
+import { type Relay, start } from "./relay.ts";
+import { loadCertificate } from "./tls.ts";
+import { VERSION } from "./version.ts";
+
+const EXIT = { ok: 0, failed: 1, misconfigured: 2, SIGINT: 130, SIGTERM: 143 } as const;
+
+type Signal = "SIGINT" | "SIGTERM";
+
+/** Does what the command line asks for, and returns the exit code. */
+async function main(flags: Flags): Promise<number> {
+  switch (flags.action) {
+    case "help":
+      return print(HELP);
+    case "version":
+      return print(`relay ${VERSION} (deno ${Deno.version.deno})\n`);
+    case "print-schema":
+      return print(`${JSON.stringify(CONFIG_SCHEMA, null, 2)}\n`);
+  }
+  const loaded = await loadConfig({ ...flags, flags: flags.settings, env: Deno.env.toObject() });
+  switch (flags.action) {
+    case "print-config":
+      return print(printConfig(loaded.config));
+    case "check":
+      if (loaded.config.server.tls.enabled) await loadCertificate(loaded.config.server.tls);
+      return print("ok\n");
+    default:
+      return await run(loaded);
+  }
+}
+
+async function run({ config, origin }: LoadedConfig): Promise<number> {
+  setUpLog(config.log);
+  surviveThePlatform();
+  const relay = await start(config);
+  logStart(relay, config, origin);
+
+  const end = await Promise.race([firstSignal(), relay.died]);
+  const asked = end === "SIGINT" || end === "SIGTERM";
+  if (asked) log.info("{signal}: shutting down", { signal: end });
+  else log.error("{reason}; shutting down", { reason: end });
+
+  const farewell = await relay.stop();
+  log.info("Stopped: {closed} clients closed, {dropped} dropped", { ...farewell });
+  return asked ? EXIT.ok : EXIT.failed;
+}
+
+/** Resolves with the first signal to stop; the second one ends the process at once. */
+function firstSignal(): Promise<Signal> {
+  return new Promise((resolve) => {
+    let signalled = false;
+    const listen = (signal: Signal) =>
+      Deno.addSignalListener(signal, () => {
+        if (signalled) Deno.exit(EXIT[signal]);
+        signalled = true;
+        resolve(signal);
+      });
+    listen("SIGINT");
+    if (Deno.build.os !== "windows") listen("SIGTERM");
+  });
+}
+
+/** A text message of more than about 512 MiB in fragments makes a rejection that nothing else can catch. */
+function surviveThePlatform(): void {
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    log.error("Unhandled rejection, carrying on: {reason}", { reason: String(event.reason) });
+  });
+}
+
+function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: string): void {
+  log.info(
+    "Relay at {url} ({transport} transport, TLS {tls}, bound to {hostname}); " +
+      "anyone may connect; metrics {metrics}; configuration: {origin}",
+    {
+      url: relay.url,
+      transport: server.transport,
+      tls: server.tls.enabled ? "on" : "off",
+      hostname: server.hostname,
+      metrics: relay.metricsUrl ? `at ${relay.metricsUrl}metrics` : "off",
+      origin,
+    },
+  );
+}
+
+function print(text: string): number {
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
+  return EXIT.ok;
+}
+
+if (import.meta.main) {
+  let code: number;
+  try {
+    code = await main(parseFlags(Deno.args));
+  } catch (error) {
+    console.error((error as Error).message);
+    code = error instanceof ConfigError ? EXIT.misconfigured : EXIT.failed;
+  }
+  Deno.exit(code);
+}

@@ -1,0 +1,170 @@
+/**
+ * The relay's numbers for Prometheus: one table over the hub's, and the port they are served on.
+ *
+ * @module
+ */
+
+import { STATUS_CODE } from "@std/http";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { HubStats } from "./hub.ts";
+import { type Listener, watch } from "./listener.ts";
+import { registerProcessMetrics } from "./process_metrics.ts";
+import { VERSION } from "./version.ts";
+
+export type { Listener } from "./listener.ts";
+
+/** What the metrics of a relay are made with. */
+export interface MetricsOptions {
+  /** Takes a snapshot of the hub. */
+  stats(): HubStats;
+  /** The transport's name, for `relay_build_info`. */
+  readonly transport: string;
+  /** Tells when the certificate in use expires; without it there is no such metric. */
+  certificateExpires?(): Date;
+}
+
+/** The metrics of one relay. */
+export interface Metrics extends Disposable {
+  /** Records how long it took to hand one batch to all members. */
+  observeBatch(seconds: number): void;
+  /** Writes all metrics in Prometheus' text format, from one snapshot. */
+  scrape(): Promise<string>;
+}
+
+/** A metric over the hub's numbers: its name, its help text, and its value, or one value a reason. */
+type Row = readonly [
+  name: string,
+  help: string,
+  value: (stats: HubStats) => number | Readonly<Record<string, number>>,
+];
+
+/** Every metric over the hub's numbers. Those whose names end in `_total` are counters, the rest gauges. */
+const TABLE: readonly Row[] = [
+  ["websocket_connected_clients", "Members now.", (s) => s.connected],
+  ["websocket_connections_total", "Members that joined.", (s) => s.connections],
+  ["websocket_disconnections_total", "Members that left, each once.", (s) => s.disconnections],
+  ["websocket_messages_total", "Messages taken in and broadcast.", (s) => s.messages],
+  ["websocket_received_bytes_total", "Their payload bytes.", (s) => s.receivedBytes],
+  ["websocket_deliveries_total", "Messages handed to a member's socket.", (s) => s.deliveries],
+  ["websocket_sent_bytes_total", "Their payload bytes.", (s) => s.sentBytes],
+  ["websocket_evictions_total", "Members that the relay removed.", (s) => s.evictions],
+  ["websocket_rejected_connections_total", "Requests that might not join.", (s) => s.rejections],
+  ["websocket_backlog_bytes", "Unsent bytes over all members.", (s) => s.backlogBytes],
+  ["websocket_backlog_bytes_max", "The largest backlog of one member.", (s) => s.backlogBytesMax],
+];
+
+/** Makes the metrics of one relay; to be disposed of, since they measure the event loop. */
+export function createMetrics(options: MetricsOptions): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  let stats = options.stats();
+
+  for (const [name, help, value] of TABLE) {
+    const labelNames = typeof value(stats) === "number" ? [] : ["reason"];
+    const put = (set: (labels: Record<string, string>, value: number) => void) => {
+      const now = value(stats);
+      if (typeof now === "number") return set({}, now);
+      for (const [reason, each] of Object.entries(now)) set({ reason }, each);
+    };
+    if (name.endsWith("_total")) {
+      new Counter({
+        name,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          this.reset();
+          put((labels, count) => this.inc(labels, count));
+        },
+      });
+    } else {
+      new Gauge({
+        name,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          put((labels, level) => this.set(labels, level));
+        },
+      });
+    }
+  }
+
+  const batches = new Histogram({
+    name: "websocket_broadcast_duration_seconds",
+    help: "Time to hand one batch to all members.",
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+    registers,
+  });
+  const { certificateExpires } = options;
+  if (certificateExpires) {
+    new Gauge({
+      name: "websocket_tls_certificate_expiry_timestamp_seconds",
+      help: "When the certificate in use expires, in Unix time.",
+      registers,
+      collect() {
+        this.set(certificateExpires().getTime() / 1000);
+      },
+    });
+  }
+  new Gauge({
+    name: "relay_build_info",
+    help: "Always 1; the labels say what is running.",
+    labelNames: ["version", "deno", "transport"],
+    registers,
+  }).set({ version: VERSION, deno: Deno.version.deno, transport: options.transport }, 1);
+  const measuring = registerProcessMetrics(registry);
+
+  return {
+    observeBatch: (seconds) => batches.observe(seconds),
+    scrape() {
+      stats = options.stats();
+      return registry.metrics(); // Reads every value before it first waits.
+    },
+    [Symbol.dispose]: () => measuring[Symbol.dispose](),
+  };
+}
+
+/** What the metrics port serves, and where. */
+export interface MetricsServerOptions {
+  /** The address to bind. */
+  readonly hostname: string;
+  /** The port to bind; 0 takes a free one. */
+  readonly port: number;
+  /** Writes the metrics. */
+  scrape(): Promise<string>;
+  /** Tells whether clients are admitted. */
+  ready(): boolean;
+}
+
+/**
+ * Serves `/metrics`, `/healthz` and `/readyz`.
+ *
+ * @throws {Deno.errors.AddrInUse} If the port is taken, and other errors of the platform.
+ */
+export function serveMetrics({ hostname, port, scrape, ready }: MetricsServerOptions): Listener {
+  const server = Deno.serve({ hostname, port, onListen: () => {} }, async (request) => {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return line(STATUS_CODE.MethodNotAllowed, "use GET", { allow: "GET, HEAD" });
+    }
+    switch (URL.parse(request.url)?.pathname) {
+      case "/metrics":
+        return new Response(await scrape(), {
+          headers: { "content-type": Registry.PROMETHEUS_CONTENT_TYPE },
+        });
+      case "/healthz":
+        return line(STATUS_CODE.OK, "ok");
+      case "/readyz":
+        return ready()
+          ? line(STATUS_CODE.OK, "ready")
+          : line(STATUS_CODE.ServiceUnavailable, "shutting down");
+      default:
+        return line(STATUS_CODE.NotFound, "there are /metrics, /healthz and /readyz");
+    }
+  });
+  return watch(server);
+}
+
+function line(status: number, body: string, headers: Record<string, string> = {}): Response {
+  return new Response(`${body}\n`, { status, headers });
+}

@@ -1,0 +1,191 @@
+/**
+ * The relay as a whole: wires hub, transport and metrics, and shuts them down in order.
+ *
+ * @module
+ */
+
+import type { Config } from "./config.ts";
+import { type Cause, Hub, type HubStats } from "./hub.ts";
+import { log } from "./log.ts";
+import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
+import { descriptorLimit } from "./process_metrics.ts";
+import { loadCertificate } from "./tls.ts";
+import { native, type NativeMessage } from "./transport/native.ts";
+import { within } from "./within.ts";
+
+/** How a shutdown went for the clients that were connected when it came to their turn. */
+export interface Farewell {
+  /** How many closed the connection when they were told to. */
+  readonly closed: number;
+  /** How many did not, or failed on the way. */
+  readonly dropped: number;
+}
+
+/** A running relay. */
+export interface Relay extends AsyncDisposable {
+  /** Where clients connect, for example `ws://localhost:8443/`. */
+  readonly url: string;
+  /** Where metrics are served, for example `http://localhost:9090/`; without metrics `null`. */
+  readonly metricsUrl: string | null;
+  /** Resolves with the reason if a listener ends that nobody stopped; the relay is then of no more use. */
+  readonly died: Promise<string>;
+  /** Takes a snapshot of the hub's numbers. */
+  stats(): HubStats;
+  /**
+   * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
+   * away and waits for them, at most `shutdown.timeout_seconds`. Later calls join the first.
+   */
+  stop(): Promise<Farewell>;
+}
+
+const TRANSPORTS = { native };
+
+/** How long a listener may take to end once its clients are gone, so that one stuck peer costs little. */
+const LISTENER_GRACE_SECONDS = 1;
+
+/**
+ * Starts a relay.
+ *
+ * @example
+ * ```ts
+ * import { DEFAULT_CONFIG } from "./config.ts";
+ * import { start } from "./relay.ts";
+ *
+ * const { server, metrics } = DEFAULT_CONFIG;
+ * await using relay = await start({
+ *   ...DEFAULT_CONFIG,
+ *   server: { ...server, hostname: "127.0.0.1", port: 0 },
+ *   metrics: { ...metrics, enabled: false },
+ * });
+ * const client = new WebSocket(relay.url);
+ * client.onopen = () => client.send("hello");
+ * const echo = await new Promise((resolve) => client.onmessage = ({ data }) => resolve(data));
+ * if (echo !== "hello") throw new Error("not relayed");
+ * ```
+ *
+ * @throws {ConfigError} If the certificate or its key cannot be used.
+ * @throws {Error} If a port cannot be bound; the message says which and why.
+ */
+export async function start(config: Config): Promise<Relay> {
+  const { server, limits, shutdown } = config;
+  const certificate = server.tls.enabled ? await loadCertificate(server.tls) : undefined;
+  const transport = TRANSPORTS[server.transport];
+  let draining = false;
+  let farewell = { closed: 0, dropped: 0 };
+
+  await using onFailure = new AsyncDisposableStack();
+  const hub: Hub<NativeMessage, NativeMessage[]> = new Hub({
+    encode: transport.encode,
+    maxMessageBytes: limits.max_message_bytes,
+    maxBacklogBytes: limits.max_backlog_bytes,
+    onJoin: ({ connection: { peer } }) => log.debug("{peer} joined", { peer }),
+    onLeave({ connection: { peer } }, cause) {
+      farewell[cause === "closed" ? "closed" : "dropped"]++;
+      logLeave(peer, cause);
+    },
+    onBatch: (seconds) => metrics.observeBatch(seconds),
+  });
+  const metrics: Metrics = onFailure.use(createMetrics({
+    stats: () => hub.stats(),
+    transport: server.transport,
+    certificateExpires: certificate && (() => certificate.expires),
+  }));
+  const listener = bind("server", server, () =>
+    transport.listen({
+      hub,
+      hostname: server.hostname,
+      port: server.port,
+      certificate,
+      idleTimeoutSeconds: server.idle_timeout_seconds,
+      maxConnections: limits.max_connections,
+      draining: () => draining,
+    }));
+  onFailure.defer(() => listener.stop(0));
+  const metricsListener = config.metrics.enabled
+    ? bind("metrics", config.metrics, () =>
+      serveMetrics({
+        hostname: config.metrics.hostname,
+        port: config.metrics.port,
+        scrape: metrics.scrape,
+        ready: () => !draining,
+      }))
+    : null;
+  warnOfFewDescriptors(limits.max_connections);
+  onFailure.move();
+
+  async function shutDown(): Promise<Farewell> {
+    draining = true;
+    await sleep(shutdown.delay_seconds);
+    farewell = { closed: 0, dropped: 0 };
+    const deadline = performance.now() + shutdown.timeout_seconds * 1000;
+    await within(shutdown.timeout_seconds, hub.close());
+    hub.drop();
+    const left = Math.max(0, deadline - performance.now()) / 1000;
+    await listener.stop(Math.min(left, LISTENER_GRACE_SECONDS));
+    await metricsListener?.stop(LISTENER_GRACE_SECONDS);
+    metrics[Symbol.dispose]();
+    return farewell;
+  }
+  let stopped: Promise<Farewell> | undefined;
+  const stop = () => stopped ??= shutDown();
+
+  const died = [listener.died.then((why) => `The relay's listener died: ${why}`)];
+  if (metricsListener) {
+    died.push(metricsListener.died.then((why) => `The metrics listener died: ${why}`));
+  }
+  return {
+    url: urlOf(certificate ? "wss" : "ws", server.hostname, listener.port),
+    metricsUrl: metricsListener &&
+      urlOf("http", config.metrics.hostname, metricsListener.port),
+    died: Promise.race(died),
+    stats: () => hub.stats(),
+    stop,
+    [Symbol.asyncDispose]: async () => void await stop(),
+  };
+}
+
+function bind<T>(
+  section: string,
+  { hostname, port }: Config["metrics" | "server"],
+  listen: () => T,
+): T {
+  try {
+    return listen();
+  } catch (error) {
+    const why = error instanceof Deno.errors.AddrInUse
+      ? `the port is taken; set ${section}.port to another`
+      : error instanceof Deno.errors.AddrNotAvailable
+      ? `${section}.hostname must be an address of this machine`
+      : (error as Error).message;
+    throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });
+  }
+}
+
+function logLeave(peer: string, cause: Cause): void {
+  if (cause === "slow" || cause === "too_big" || cause === "idle") {
+    log.warn("{peer} evicted: {cause}", { peer, cause });
+  } else {
+    log.debug("{peer} left: {cause}", { peer, cause });
+  }
+}
+
+/** A relay that runs out of descriptors stops accepting for good, so it must be full before that. */
+function warnOfFewDescriptors(maxConnections: number): void {
+  const limit = descriptorLimit();
+  if (limit === null || maxConnections < limit) return;
+  log.warn(
+    "limits.max_connections is {maxConnections}, but this process may open only {limit} files; " +
+      "raise the limit (ulimit -n) or lower the key, or the relay dies before it is full",
+    { maxConnections, limit },
+  );
+}
+
+function urlOf(scheme: string, hostname: string, port: number): string {
+  const everywhere = hostname === "0.0.0.0" || hostname === "::";
+  const host = everywhere ? "localhost" : hostname.includes(":") ? `[${hostname}]` : hostname;
+  return `${scheme}://${host}:${port}/`;
+}
+
+function sleep(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}

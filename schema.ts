@@ -1,0 +1,148 @@
+/**
+ * The keys of the configuration: their types, bounds, defaults and descriptions.
+ *
+ * @module
+ */
+
+import * as z from "zod";
+
+const MIB = 1024 * 1024;
+
+const server = z.strictObject({
+  hostname: z.string().min(1).default("0.0.0.0")
+    .describe("The address to bind."),
+  port: z.int().min(0).max(65535).default(8443)
+    .describe("The port to bind; 0 takes a free one."),
+  transport: z.enum(["native"]).default("native")
+    .describe("What carries the WebSockets."),
+  tls: z.strictObject({
+    enabled: z.boolean().default(false)
+      .describe("Whether to serve wss:// instead of ws://."),
+    cert_file: z.string().min(1).default("cert.pem")
+      .describe(
+        "The certificate chain, PEM, relative to the working directory.",
+      ),
+    key_file: z.string().min(1).default("key.pem")
+      .describe("Its private key, PEM, relative to the working directory."),
+  }).prefault({}),
+  idle_timeout_seconds: z.int().min(1).max(86400).default(30)
+    .describe(
+      "A silent client is pinged at half of this and dropped after it.",
+    ),
+});
+
+const limits = z.strictObject({
+  max_connections: z.int().min(1).max(1_000_000).default(10_000)
+    .describe("How many clients may be connected."),
+  max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
+    .describe("The largest message; text counts as UTF-8."),
+  max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
+    .describe(
+      "Unsent bytes held for one client; over it the client is evicted.",
+    ),
+});
+
+const metrics = z.strictObject({
+  enabled: z.boolean().default(true)
+    .describe("Whether to serve metrics and health checks."),
+  hostname: z.string().min(1).default("0.0.0.0")
+    .describe("The address to bind."),
+  port: z.int().min(0).max(65535).default(9090)
+    .describe("The port to bind; 0 takes a free one."),
+});
+
+const shutdown = z.strictObject({
+  delay_seconds: z.number().min(0).max(3600).default(0)
+    .describe("Time between /readyz turning 503 and the first close frame."),
+  timeout_seconds: z.number().min(0).max(3600).default(10)
+    .describe("How long to wait, after the delay, for clients to go away."),
+});
+
+const log = z.strictObject({
+  level: z.enum(["debug", "info", "warn", "error"]).default("info")
+    .describe("The least severe level that is written."),
+  format: z.enum(["text", "json"]).default("text")
+    .describe("Lines for people, or one JSON object a line."),
+});
+
+/** The effective configuration; keys as in the file, sizes in bytes, times in seconds. */
+export interface Config {
+  /** The relay's own port. */
+  server: {
+    hostname: string;
+    port: number;
+    transport: "native";
+    tls: { enabled: boolean; cert_file: string; key_file: string };
+    idle_timeout_seconds: number;
+  };
+  /** How much a client may do. */
+  limits: { max_connections: number; max_message_bytes: number; max_backlog_bytes: number };
+  /** The port for metrics and health checks. */
+  metrics: { enabled: boolean; hostname: string; port: number };
+  /** How a shutdown goes. */
+  shutdown: { delay_seconds: number; timeout_seconds: number };
+  /** What is logged, and how. */
+  log: { level: "debug" | "info" | "warn" | "error"; format: "text" | "json" };
+}
+
+const schema: z.ZodType<Config> = z.strictObject({
+  server: server.prefault({}),
+  limits: limits.prefault({}),
+  metrics: metrics.prefault({}),
+  shutdown: shutdown.prefault({}),
+  log: log.prefault({}),
+});
+
+/** Fills in the defaults of a configuration as the file has it; `null` if a key or a value in it is wrong. */
+export function complete(tree: unknown): Config | null {
+  return schema.safeParse(tree).data ?? null;
+}
+
+/** The configuration that runs when nothing is configured. */
+export const DEFAULT_CONFIG: Config = schema.parse({});
+
+/** The JSON Schema of the configuration file. */
+export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = z.toJSONSchema(schema, {
+  io: "input",
+});
+
+/** What the schema says of one key, in the terms of JSON Schema. */
+export interface Key {
+  /** `object` for a section; else the type of the value. */
+  readonly type: string;
+  /** The keys of a section. */
+  readonly properties?: Readonly<Record<string, Key>>;
+  /** The only values allowed. */
+  readonly enum?: readonly string[];
+  /** The smallest number allowed. */
+  readonly minimum?: number;
+  /** The largest number allowed. */
+  readonly maximum?: number;
+}
+
+/** Every key by its path, for example `server.port`; sections are among them, the root is `""`. */
+export const KEYS: ReadonlyMap<string, Key> = new Map(
+  flatten("", CONFIG_SCHEMA as unknown as Key),
+);
+
+function* flatten(path: string, key: Key): Generator<[string, Key]> {
+  yield [path, key];
+  for (const [name, child] of Object.entries(key.properties ?? {})) {
+    yield* flatten(path ? `${path}.${name}` : name, child);
+  }
+}
+
+/** Says in words which values a key takes. */
+export function wanted(key: Key): string {
+  if (key.enum) return `one of ${key.enum.join(", ")}`;
+  switch (key.type) {
+    case "boolean":
+      return "true or false";
+    case "integer":
+      return `a whole number from ${key.minimum} to ${key.maximum}`;
+    case "number":
+      return `a number from ${key.minimum} to ${key.maximum}`;
+    default:
+      return "text that is not empty";
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * The default transport: `Deno.serve` with `Deno.upgradeWebSocket`.
+ *
+ * @module
+ */
+
+import { STATUS_CODE } from "@std/http";
+import { Buffer } from "node:buffer";
+import { type Refusal, refuse } from "../handshake.ts";
+import type { Cause, Connection, Hub, Member } from "../hub.ts";
+import { type Listener, watch } from "../listener.ts";
+import type { ListenOptions, Transport } from "./transport.ts";
+
+/** A message as the platform hands it over: text or binary. */
+export type NativeMessage = string | ArrayBuffer;
+
+/** Carries the hub on the platform's own server: one `send` a message a client, so a batch stays a list. */
+export const native: Transport<NativeMessage, NativeMessage[]> = {
+  encode: (messages) => messages,
+  listen,
+};
+
+type NativeHub = Hub<NativeMessage, NativeMessage[]>;
+
+function listen(
+  options: ListenOptions<NativeMessage, NativeMessage[]>,
+): Listener {
+  // Without this each connection keeps a buffer as large as the largest message it was ever sent.
+  Deno.env.set("DENO_USE_WRITEV", "1");
+
+  const { hub, maxConnections, idleTimeoutSeconds } = options;
+  const upgrading = new Set<WebSocket>();
+
+  const server = Deno.serve({
+    hostname: options.hostname,
+    port: options.port,
+    ...options.certificate,
+    onListen: () => {},
+    onError: () => {
+      hub.reject("bad_request");
+      return new Response("the request could not be understood\n", {
+        status: STATUS_CODE.BadRequest,
+      });
+    },
+  }, (request, info) => {
+    const refusal = refuse({
+      method: request.method,
+      path: URL.parse(request.url)?.pathname ?? "",
+      header: (name) => request.headers.get(name),
+    }, {
+      draining: options.draining(),
+      connected: hub.size + upgrading.size,
+      maxConnections,
+    });
+    if (refusal) {
+      hub.reject(refusal.reason);
+      return answer(refusal);
+    }
+    // All that may fail comes first: after the upgrade only its own response may be returned.
+    const peer = peerOf(info.remoteAddr);
+    const { socket, response } = Deno.upgradeWebSocket(request, {
+      idleTimeout: idleTimeoutSeconds,
+    });
+    attach(hub, socket, peer, upgrading);
+    return response;
+  });
+
+  return watch(server);
+}
+
+/** Ties a socket to the hub: joined when it opens, messages while it is a member, left when it ends. */
+function attach(
+  hub: NativeHub,
+  socket: WebSocket,
+  peer: string,
+  upgrading: Set<WebSocket>,
+): void {
+  let member: Member<NativeMessage[]> | undefined;
+  upgrading.add(socket);
+  socket.onopen = () => {
+    upgrading.delete(socket);
+    member = hub.join(connection(socket, peer));
+  };
+  socket.onmessage = ({ data }: MessageEvent<NativeMessage>) => {
+    hub.publish(
+      member!,
+      data,
+      typeof data === "string" ? Buffer.byteLength(data) : data.byteLength,
+    );
+  };
+  // A failure before the socket opened is reported here only, one after that by `close` as well.
+  socket.onerror = () => upgrading.delete(socket);
+  socket.onclose = (event) => {
+    if (member) hub.leave(member, causeOf(event));
+  };
+}
+
+function connection(
+  socket: WebSocket,
+  peer: string,
+): Connection<NativeMessage[]> {
+  return {
+    peer,
+    backlog: () => socket.bufferedAmount,
+    write: (messages) => {
+      for (const message of messages) socket.send(message);
+    },
+    close: ({ code, reason }) => socket.close(code, reason),
+  };
+}
+
+/** Reads the platform's close event: it is clean after a close frame, and has 1001 after the idle timeout. */
+function causeOf(event: CloseEvent): Cause {
+  if (event.wasClean) return "closed";
+  return event.code === 1001 ? "idle" : "error";
+}
+
+function peerOf(address: Deno.Addr): string {
+  if (address.transport !== "tcp") return address.transport;
+  const { hostname, port } = address;
+  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+}
+
+function answer({ status, headers, body }: Refusal): Response {
+  return new Response(`${body}\n`, {
+    status,
+    headers: { ...headers, connection: "close" },
+  });
+}
