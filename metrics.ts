@@ -8,7 +8,7 @@ import { STATUS_CODE } from "@std/http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { HubStats } from "./hub.ts";
 import { type Listener, watch } from "./listener.ts";
-import { registerProcessMetrics } from "./process_metrics.ts";
+import { processTable, sampleEventLoopDelay } from "./process_stats.ts";
 import { VERSION } from "./version.ts";
 
 export type { Listener } from "./listener.ts";
@@ -44,9 +44,9 @@ const TABLE: readonly Row[] = [
   ["websocket_connections_total", "Members that joined.", (s) => s.connections],
   ["websocket_disconnections_total", "Members that left, each once.", (s) => s.disconnections],
   ["websocket_messages_total", "Messages taken in and broadcast.", (s) => s.messages],
-  ["websocket_received_bytes_total", "Their payload bytes.", (s) => s.receivedBytes],
+  ["websocket_received_bytes_total", "Payload bytes taken in.", (s) => s.receivedBytes],
   ["websocket_deliveries_total", "Messages handed to a member's socket.", (s) => s.deliveries],
-  ["websocket_sent_bytes_total", "Their payload bytes.", (s) => s.sentBytes],
+  ["websocket_sent_bytes_total", "Payload bytes handed to sockets.", (s) => s.sentBytes],
   ["websocket_evictions_total", "Members that the relay removed.", (s) => s.evictions],
   ["websocket_rejected_connections_total", "Requests that might not join.", (s) => s.rejections],
   ["websocket_backlog_bytes", "Unsent bytes over all members.", (s) => s.backlogBytes],
@@ -59,36 +59,16 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const registers = [registry];
   let stats = options.stats();
 
-  for (const [name, help, value] of TABLE) {
-    const labelNames = typeof value(stats) === "number" ? [] : ["reason"];
-    const put = (set: (labels: Record<string, string>, value: number) => void) => {
-      const now = value(stats);
-      if (typeof now === "number") return set({}, now);
-      for (const [reason, each] of Object.entries(now)) set({ reason }, each);
-    };
-    if (name.endsWith("_total")) {
-      new Counter({
-        name,
-        help,
-        labelNames,
-        registers,
-        collect() {
-          this.reset();
-          put((labels, count) => this.inc(labels, count));
-        },
-      });
-    } else {
-      new Gauge({
-        name,
-        help,
-        labelNames,
-        registers,
-        collect() {
-          put((labels, level) => this.set(labels, level));
-        },
-      });
-    }
+  const rows: Row[] = [...TABLE, ...processTable()];
+  const { certificateExpires } = options;
+  if (certificateExpires) {
+    rows.push([
+      "websocket_tls_certificate_expiry_timestamp_seconds",
+      "When the certificate in use expires, in Unix time.",
+      () => certificateExpires().getTime() / 1000,
+    ]);
   }
+  for (const row of rows) register(registry, row, () => stats);
 
   const batches = new Histogram({
     name: "websocket_broadcast_duration_seconds",
@@ -96,24 +76,19 @@ export function createMetrics(options: MetricsOptions): Metrics {
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
     registers,
   });
-  const { certificateExpires } = options;
-  if (certificateExpires) {
-    new Gauge({
-      name: "websocket_tls_certificate_expiry_timestamp_seconds",
-      help: "When the certificate in use expires, in Unix time.",
-      registers,
-      collect() {
-        this.set(certificateExpires().getTime() / 1000);
-      },
-    });
-  }
   new Gauge({
     name: "relay_build_info",
     help: "Always 1; the labels say what is running.",
     labelNames: ["version", "deno", "transport"],
     registers,
   }).set({ version: VERSION, deno: Deno.version.deno, transport: options.transport }, 1);
-  const measuring = registerProcessMetrics(registry);
+  const delay = new Histogram({
+    name: "relay_event_loop_delay_seconds",
+    help: "How much later than asked for a timer fired.",
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers,
+  });
+  const sampling = sampleEventLoopDelay((seconds) => delay.observe(seconds));
 
   return {
     observeBatch: (seconds) => batches.observe(seconds),
@@ -121,8 +96,35 @@ export function createMetrics(options: MetricsOptions): Metrics {
       stats = options.stats();
       return registry.metrics(); // Reads every value before it first waits.
     },
-    [Symbol.dispose]: () => measuring[Symbol.dispose](),
+    [Symbol.dispose]: () => sampling[Symbol.dispose](),
   };
+}
+
+/** Registers one row as a metric that reads its value from the snapshot of the scrape. */
+function register(registry: Registry, [name, help, value]: Row, stats: () => HubStats): void {
+  const labelNames = typeof value(stats()) === "number" ? [] : ["reason"];
+  const common = { name, help, labelNames, registers: [registry] };
+  const each = (put: (labels: Record<string, string>, value: number) => void) => {
+    const now = value(stats());
+    if (typeof now === "number") return put({}, now);
+    for (const [reason, count] of Object.entries(now)) put({ reason }, count);
+  };
+  if (name.endsWith("_total")) {
+    new Counter({
+      ...common,
+      collect() {
+        this.reset();
+        each((labels, count) => this.inc(labels, count));
+      },
+    });
+  } else {
+    new Gauge({
+      ...common,
+      collect() {
+        each((labels, level) => this.set(labels, level));
+      },
+    });
+  }
 }
 
 /** What the metrics port serves, and where. */

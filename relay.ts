@@ -8,7 +8,7 @@ import type { Config } from "./config.ts";
 import { type Cause, Hub, type HubStats } from "./hub.ts";
 import { log } from "./log.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
-import { descriptorLimit } from "./process_metrics.ts";
+import { descriptorLimit } from "./process_stats.ts";
 import { loadCertificate } from "./tls.ts";
 import { native, type NativeMessage } from "./transport/native.ts";
 import { within } from "./within.ts";

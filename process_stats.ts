@@ -1,0 +1,81 @@
+/**
+ * What the process itself costs, under the names that Prometheus' own client libraries use.
+ *
+ * Only what Deno reports correctly: prom-client's defaults read several values as 0 or as a constant
+ * there. Descriptors can be counted only with all permissions, and are left out without them.
+ *
+ * @module
+ */
+
+import process from "node:process";
+
+/** A metric of the process: its name, its help text, and what reads its value. */
+export type ProcessRow = readonly [name: string, help: string, value: () => number];
+
+/** Lists the metrics of the process that can be read here. */
+export function processTable(): ProcessRow[] {
+  const rows: ProcessRow[] = [
+    ["process_cpu_user_seconds_total", "CPU time spent in the program.", () => cpuSeconds().user],
+    [
+      "process_cpu_system_seconds_total",
+      "CPU time spent in the kernel.",
+      () => cpuSeconds().system,
+    ],
+    ["process_cpu_seconds_total", "CPU time spent in both.", () => {
+      const { user, system } = cpuSeconds();
+      return user + system;
+    }],
+    ["process_start_time_seconds", "When the process started, in Unix time.", () => {
+      return performance.timeOrigin / 1000;
+    }],
+    ["process_resident_memory_bytes", "Memory that the process holds.", () => {
+      return Deno.memoryUsage().rss;
+    }],
+    ["process_heap_bytes", "Memory that its JavaScript objects take up.", () => {
+      return Deno.memoryUsage().heapUsed;
+    }],
+  ];
+  const limit = descriptorLimit();
+  if (limit !== null) {
+    rows.push(
+      ["process_open_fds", "Open file descriptors, sockets among them.", openDescriptors],
+      ["process_max_fds", "How many file descriptors may be open.", () => limit],
+    );
+  }
+  return rows;
+}
+
+/** Reads how many file descriptors this process may open; `null` where that cannot be known. */
+export function descriptorLimit(): number | null {
+  try {
+    const limits = Deno.readTextFileSync("/proc/self/limits");
+    const soft = /^Max open files\s+(\d+)/m.exec(limits);
+    return soft && Number(soft[1]);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Measures, until disposed of, how much later than asked for a timer fires: the time for which
+ * something else kept the event loop busy.
+ */
+export function sampleEventLoopDelay(observe: (seconds: number) => void): Disposable {
+  const interval = 200; // ms
+  let due = performance.now() + interval;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    observe(Math.max(0, now - due) / 1000);
+    due = now + interval;
+  }, interval);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+function cpuSeconds(): { user: number; system: number } {
+  const { user, system } = process.cpuUsage();
+  return { user: user / 1e6, system: system / 1e6 };
+}
+
+function openDescriptors(): number {
+  return [...Deno.readDirSync("/proc/self/fd")].length;
+}

@@ -1,0 +1,170 @@
+/**
+ * A TCP client that says what no browser would.
+ *
+ * @module
+ */
+
+import { connect, type Socket } from "node:net";
+import { Buffer } from "node:buffer";
+import { bounded, Inbox } from "./wait.ts";
+
+/** The opcodes of RFC 6455 §5.2. */
+export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+
+/** A frame as the relay sent it. */
+export interface ServerFrame {
+  /** The kind of the frame. */
+  opcode: number;
+  /** Its payload. */
+  payload: Uint8Array;
+}
+
+/** Builds a frame as a client sends it (RFC 6455 §5.2), masked with zeroes. */
+export function frame(
+  opcode: number,
+  payload: Uint8Array | string = "",
+  { fin = true, masked = true, reserved = 0 } = {},
+): Uint8Array {
+  const body = Buffer.from(payload as string);
+  const long = body.length > 0xffff, short = body.length < 126;
+  const head = Buffer.alloc(short ? 2 : long ? 10 : 4);
+  head[0] = (fin ? 0x80 : 0) | reserved << 4 | opcode;
+  head[1] = short ? body.length : long ? 127 : 126;
+  if (long) head.writeBigUInt64BE(BigInt(body.length), 2);
+  else if (!short) head.writeUInt16BE(body.length, 2);
+  if (masked) head[1] |= 0x80;
+  return Buffer.concat(masked ? [head, Buffer.alloc(4), body] : [head, body]);
+}
+
+/** The bytes of a handshake request; `headers` replaces headers, or leaves them out where it says `null`. */
+export function handshake(
+  headers: Record<string, string | null> = {},
+  requestLine = "GET / HTTP/1.1",
+): string {
+  const all: Record<string, string | null> = {
+    "Host": "localhost",
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    ...headers,
+  };
+  const lines = Object.entries(all).filter(([, value]) => value !== null);
+  return [requestLine, ...lines.map(([name, value]) => `${name}: ${value}`), "", ""].join("\r\n");
+}
+
+/** One TCP connection; disposing of it ends it with a reset. */
+export class RawClient implements Disposable {
+  /** Resolves when the connection has ended. */
+  readonly ended: Promise<void>;
+  /** The head of the relay's answer. */
+  head = "";
+  readonly #socket: Socket;
+  readonly #frames = new Inbox<ServerFrame>();
+  readonly #answered = Promise.withResolvers<void>();
+  #bytes = Buffer.alloc(0);
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("error", () => {});
+    socket.on("data", (chunk: Buffer) => {
+      this.#bytes = Buffer.concat([this.#bytes, chunk]);
+      this.#parse();
+    });
+    this.ended = new Promise((resolve) => {
+      socket.once("close", () => resolve());
+      socket.once("end", () => resolve());
+    });
+  }
+
+  /** Opens a TCP connection. */
+  static async open(relay: { url: string }): Promise<RawClient> {
+    const { hostname, port } = new URL(relay.url);
+    const socket = connect({ port: Number(port), host: hostname, noDelay: true });
+    const client = new RawClient(socket);
+    await bounded(
+      new Promise((resolve) => socket.once("connect", resolve)),
+      `a connection to ${relay.url}`,
+    );
+    return client;
+  }
+
+  /** Opens a TCP connection and a WebSocket on it. */
+  static async join(relay: { url: string }): Promise<RawClient> {
+    const client = await RawClient.open(relay);
+    await client.ask(handshake());
+    return client;
+  }
+
+  /** Sends a request and waits for the head of the answer. */
+  async ask(request: string): Promise<string> {
+    this.send(request);
+    await bounded(this.#answered.promise, "an answer");
+    return this.head;
+  }
+
+  /** Sends bytes as they are. */
+  send(bytes: Uint8Array | string): void {
+    this.#socket.write(bytes);
+  }
+
+  /** Sends bytes and waits until the kernel has taken them. */
+  sent(bytes: Uint8Array): Promise<void> {
+    const written = new Promise<void>((resolve) => this.#socket.write(bytes, () => resolve()));
+    return bounded(written, "the kernel to take what is sent", 60);
+  }
+
+  /** Stops reading, for good or until {@link RawClient.resume}. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  /** Reads again. */
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Takes the next frame. */
+  next(): Promise<ServerFrame> {
+    return this.#frames.next("a frame");
+  }
+
+  /** Ends the connection with FIN and nothing else. */
+  fin(): void {
+    this.#socket.end();
+  }
+
+  /** Ends the connection with RST. */
+  reset(): void {
+    this.#socket.resetAndDestroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.reset();
+  }
+
+  #parse(): void {
+    if (!this.head) {
+      const end = this.#bytes.indexOf("\r\n\r\n");
+      if (end < 0) return;
+      this.head = this.#bytes.subarray(0, end).toString();
+      this.#bytes = this.#bytes.subarray(end + 4);
+      this.#answered.resolve();
+    }
+    if (!this.head.startsWith("HTTP/1.1 101")) return;
+    while (this.#bytes.length >= 2) {
+      const [first, second] = this.#bytes;
+      const start = second === 127 ? 10 : second === 126 ? 4 : 2;
+      if (this.#bytes.length < start) return;
+      const length = second === 127
+        ? Number(this.#bytes.readBigUInt64BE(2))
+        : second === 126
+        ? this.#bytes.readUInt16BE(2)
+        : second;
+      if (this.#bytes.length < start + length) return;
+      const payload = new Uint8Array(this.#bytes.subarray(start, start + length));
+      this.#frames.push({ opcode: first & 0x0f, payload });
+      this.#bytes = this.#bytes.subarray(start + length);
+    }
+  }
+}

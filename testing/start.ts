@@ -1,0 +1,28 @@
+/**
+ * Starts a relay for a test: on loopback, on free ports, with what the test wants to be different.
+ *
+ * @module
+ */
+
+import { type Config, DEFAULT_CONFIG } from "../config.ts";
+import { type Relay, start } from "../relay.ts";
+
+/** Sections of the configuration, each with the keys that differ from {@link testConfig}. */
+export type Changes = { [Section in keyof Config]?: Partial<Config[Section]> };
+
+/** The default configuration on loopback and free ports, with changes. */
+export function testConfig(changes: Changes = {}): Config {
+  const { server, limits, metrics, shutdown, log } = DEFAULT_CONFIG;
+  return {
+    server: { ...server, hostname: "127.0.0.1", port: 0, ...changes.server },
+    limits: { ...limits, ...changes.limits },
+    metrics: { ...metrics, hostname: "127.0.0.1", port: 0, ...changes.metrics },
+    shutdown: { ...shutdown, timeout_seconds: 3, ...changes.shutdown },
+    log: { ...log, ...changes.log },
+  };
+}
+
+/** Starts a relay with {@link testConfig}. */
+export function startRelay(changes?: Changes): Promise<Relay> {
+  return start(testConfig(changes));
+}

@@ -1,0 +1,66 @@
+/**
+ * Waits that have a bound and say what they were waiting for.
+ *
+ * @module
+ */
+
+const BOUND_SECONDS = 20;
+
+/** Waits for a promise, and rejects with a sentence if it takes too long. */
+export async function bounded<T>(
+  promise: Promise<T>,
+  what: string,
+  seconds = BOUND_SECONDS,
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`waited ${seconds} s for ${what}, in vain`)),
+      seconds * 1000,
+    );
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Waits until a condition holds, looking every few milliseconds. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  seconds = BOUND_SECONDS,
+): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
+  while (!await condition()) {
+    if (performance.now() > deadline) throw new Error(`waited ${seconds} s for ${what}, in vain`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** An endless queue between what arrives and who waits for it. */
+export class Inbox<T> {
+  readonly #items: T[] = [];
+  #arrived = Promise.withResolvers<void>();
+
+  /** Tells how many items are waiting. */
+  get size(): number {
+    return this.#items.length;
+  }
+
+  /** Adds an item. */
+  push(item: T): void {
+    this.#items.push(item);
+    this.#arrived.resolve();
+  }
+
+  /** Takes the oldest item, waiting for one if there is none. */
+  async next(what: string): Promise<T> {
+    while (this.#items.length === 0) {
+      this.#arrived = Promise.withResolvers();
+      await bounded(this.#arrived.promise, what);
+    }
+    return this.#items.shift()!;
+  }
+}
