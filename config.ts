@@ -129,8 +129,10 @@ async function readFile(
     );
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
-      const why = error instanceof TypeError ? "it must be UTF-8 text" : (error as Error).message;
-      problems.push(`Cannot read ${file}: ${why}`);
+      const [why] = (error as Error).message.split(": readfile");
+      problems.push(
+        `Cannot read ${file}: ${error instanceof TypeError ? "it must be UTF-8 text" : why}`,
+      );
     } else if (!optional) {
       problems.push(`Cannot read ${file}: there is no such file`);
     }

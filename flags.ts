@@ -60,13 +60,11 @@ export function parseFlags(args: readonly string[]): Flags {
     boolean: ACTIONS,
     string: valued,
     unknown(arg: string, key?: string): boolean {
-      problems.push(
-        key === undefined
-          ? `${arg} is not understood, the relay takes flags only (command line)`
-          : `${arg} is not a known flag, the nearest is ${
-            closestString(arg, known)
-          } (command line)`,
-      );
+      const [flag] = arg.split("=");
+      const fault = key === undefined
+        ? `${arg} is not understood, the relay takes flags only`
+        : `${flag} is not a known flag, the nearest is ${closestString(flag, known)}`;
+      problems.push(`${fault} (command line)`);
       return false;
     },
   }) as Record<string, unknown>;

@@ -82,10 +82,11 @@ export class RawClient implements Disposable {
     const { hostname, port } = new URL(relay.url);
     const socket = connect({ port: Number(port), host: hostname, noDelay: true });
     const client = new RawClient(socket);
-    await bounded(
-      new Promise((resolve) => socket.once("connect", resolve)),
-      `a connection to ${relay.url}`,
-    );
+    const connected = new Promise((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", reject);
+    });
+    await bounded(connected, `a connection to ${relay.url}`);
     return client;
   }
 

@@ -1,0 +1,253 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import fc from "fast-check";
+import {
+  CONFIG_SCHEMA,
+  ConfigError,
+  DEFAULT_CONFIG,
+  loadConfig,
+  printConfig,
+  type Sources,
+} from "./config.ts";
+import { parseFlags } from "./flags.ts";
+
+const directory = await Deno.makeTempDir();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const file = `${directory}/relay.yaml`;
+
+async function load(yaml: string | Uint8Array, rest: Omit<Sources, "file"> = {}) {
+  await Deno.writeFile(file, typeof yaml === "string" ? new TextEncoder().encode(yaml) : yaml);
+  return await loadConfig({ file, ...rest });
+}
+
+/** Loads a configuration that has problems, and returns them with the file's name shortened. */
+async function problemsOf(yaml: string | Uint8Array, rest?: Omit<Sources, "file">) {
+  const { problems }: ConfigError = await assertRejects(() => load(yaml, rest), ConfigError);
+  return problems.map((problem) => problem.replaceAll(file, "relay.yaml"));
+}
+
+Deno.test("loadConfig reads the defaults from an empty file", async () => {
+  assertEquals((await load("")).config, DEFAULT_CONFIG);
+  assertEquals((await load("server:\nlimits:\n")).config, DEFAULT_CONFIG);
+  assertEquals((await load("\ufeff# only a comment\n")).config, DEFAULT_CONFIG);
+});
+
+Deno.test("config.yaml holds exactly the defaults, key for key", async () => {
+  const { config } = await loadConfig({ file: "config.yaml" });
+  assertEquals(config, DEFAULT_CONFIG);
+  const text = await Deno.readTextFile("config.yaml");
+  const settings = (yaml: string) =>
+    yaml.split("\n").map((line) => line.replace(/\s*#.*/, "")).filter((line) => line.trim());
+  assertEquals(settings(text), settings(printConfig(DEFAULT_CONFIG)));
+});
+
+Deno.test("loadConfig lets the file win over defaults, the environment over the file, flags over both", async () => {
+  const yaml = "server: {port: 1, hostname: file}\nlimits: {max_connections: 1}";
+  const env = { RELAY_SERVER_PORT: "2", RELAY_SERVER_HOSTNAME: "env", HOME: "/" };
+  const { settings } = parseFlags(["--port", "3"]);
+  const { config, origin } = await load(yaml, { env, flags: settings });
+  assertEquals([config.server.port, config.server.hostname], [3, "env"]);
+  assertEquals([config.limits.max_connections, config.limits.max_message_bytes], [1, 1048576]);
+  const sources = "variable RELAY_SERVER_PORT, variable RELAY_SERVER_HOSTNAME, flag --port";
+  assertEquals(origin, `${file}, ${sources}`);
+});
+
+Deno.test("loadConfig runs with the defaults where there is no config.yaml", async () => {
+  const before = Deno.cwd();
+  Deno.chdir(directory);
+  try {
+    assertEquals(await loadConfig(), {
+      config: DEFAULT_CONFIG,
+      origin: "built-in defaults, there is no config.yaml here",
+    });
+  } finally {
+    Deno.chdir(before);
+  }
+});
+
+Deno.test("loadConfig turns text from the environment into the type that is wanted", async () => {
+  const { config } = await load("", {
+    env: {
+      RELAY_SERVER_TLS_ENABLED: "true",
+      RELAY_METRICS_ENABLED: "false",
+      RELAY_SHUTDOWN_DELAY_SECONDS: "0.5",
+      RELAY_SERVER_HOSTNAME: "127",
+    },
+  });
+  assertEquals(config.server.tls.enabled, true);
+  assertEquals(config.metrics.enabled, false);
+  assertEquals(config.shutdown.delay_seconds, 0.5);
+  assertEquals(config.server.hostname, "127");
+});
+
+Deno.test("loadConfig reports all problems of all sources at once", async () => {
+  const yaml = `
+port: 1
+server:
+  prot: 2
+  port: http
+  tls: [yes]
+limits:
+  max_connections: -1
+  max_message_bytes: 1.5
+shutdown:
+  timeout_seconds: .inf
+log: {level: loud, format: }
+metrics:
+  enabled: "yes"
+  hostname: ""
+`;
+  const env = { RELAY_LOG_LEVL: "info", RELAY_PORT: "1", RELAY_SERVER_PORT: "0x10" };
+  const flags = parseFlags(["--port", "70000", "--metrics-prot=1", "now", "--config="]);
+  assertEquals(await problemsOf(yaml, { env, flags: flags.settings, problems: flags.problems }), [
+    "--metrics-prot is not a known flag, the nearest is --metrics-port (command line)",
+    "now is not understood, the relay takes flags only (command line)",
+    "--config must have a value, got none (command line)",
+    "port is not a known key, the nearest is server.port (relay.yaml)",
+    "server.prot is not a known key, the nearest is server.port (relay.yaml)",
+    'server.tls must be a mapping of keys to values, got [ "yes" ] (relay.yaml)',
+    "RELAY_LOG_LEVL is not a known key, the nearest is RELAY_LOG_LEVEL (environment)",
+    "RELAY_PORT is not a known key, the nearest is RELAY_SERVER_PORT (environment)",
+    'server.port must be a whole number from 0 to 65535, got "http" (relay.yaml)',
+    "limits.max_connections must be a whole number from 1 to 1000000, got -1 (relay.yaml)",
+    "limits.max_message_bytes must be a whole number from 1 to 67108864, got 1.5 (relay.yaml)",
+    "shutdown.timeout_seconds must be a number from 0 to 3600, got Infinity (relay.yaml)",
+    'log.level must be one of debug, info, warn, error, got "loud" (relay.yaml)',
+    "log.format must be one of text, json, got null (relay.yaml)",
+    'metrics.enabled must be true or false, got "yes" (relay.yaml)',
+    'metrics.hostname must be text that is not empty, got "" (relay.yaml)',
+    'server.port must be a whole number from 0 to 65535, got "0x10" (variable RELAY_SERVER_PORT)',
+    "server.port must be a whole number from 0 to 65535, got 70000 (flag --port)",
+  ]);
+});
+
+Deno.test("loadConfig shows line and column of a YAML error", async () => {
+  assertEquals(await problemsOf("server:\n  port: 1\n  port: 2\n"), [
+    "Cannot parse relay.yaml: Cannot store mapping pair: duplicated key at line 3, column 3:\n" +
+    "      port: 2\n      ^",
+  ]);
+});
+
+Deno.test("loadConfig names a file that is missing, unreadable, not text, or not a mapping", async () => {
+  const missing = await assertRejects(
+    () => loadConfig({ file: "/nowhere/relay.yaml" }),
+    ConfigError,
+  );
+  assertEquals(
+    missing.message,
+    "Cannot use the configuration: 1 problem\n  Cannot read /nowhere/relay.yaml: there is no such file",
+  );
+  const folder = await assertRejects(() => loadConfig({ file: directory }), ConfigError);
+  assertEquals(folder.problems, [`Cannot read ${directory}: Is a directory (os error 21)`]);
+  assertEquals(await problemsOf(new Uint8Array([0xff, 0xfe])), [
+    "Cannot read relay.yaml: it must be UTF-8 text",
+  ]);
+  assertEquals(await problemsOf("- a\n- b"), [
+    'The file must be a mapping of keys to values, got [ "a", "b" ] (relay.yaml)',
+  ]);
+});
+
+Deno.test("loadConfig refuses one port for both listeners", async () => {
+  assertEquals(await problemsOf("", { flags: parseFlags(["--port", "9090"]).settings }), [
+    "metrics.port must be another port than server.port, got 9090 (flag --port)",
+  ]);
+  await load("metrics: {enabled: false, port: 8443}");
+  await load("metrics: {hostname: 127.0.0.1, port: 8443}");
+  await load("metrics: {port: 0}\nserver: {port: 0}");
+});
+
+Deno.test("loadConfig is not taken in by names that every object has", async () => {
+  assertEquals(await problemsOf("__proto__: {port: 1}\nserver: {constructor: 1, toString: 2}"), [
+    "__proto__ is not a known key, the nearest is server (relay.yaml)",
+    "server.constructor is not a known key, the nearest is server.hostname (relay.yaml)",
+    "server.toString is not a known key, the nearest is server.hostname (relay.yaml)",
+  ]);
+});
+
+Deno.test("printConfig writes what loadConfig reads back", async () => {
+  const config = { ...DEFAULT_CONFIG, log: { level: "debug", format: "json" } } as const;
+  assertEquals((await load(printConfig(config))).config, config);
+});
+
+Deno.test("CONFIG_SCHEMA describes and bounds every value", () => {
+  const visit = (path: string, key: Record<string, unknown>): void => {
+    if (key.properties) {
+      assertEquals(key.additionalProperties, false, path);
+      for (const [name, child] of Object.entries(key.properties)) visit(`${path}.${name}`, child);
+    } else {
+      assert(key.description, `${path} has no description`);
+      assert("default" in key, `${path} has no default`);
+    }
+  };
+  visit("", CONFIG_SCHEMA);
+});
+
+Deno.test("loadConfig turns any text into a configuration or a list of problems", async () => {
+  const key = fc.constantFrom(
+    ..."server limits metrics shutdown log port hostname tls enabled transport level".split(" "),
+  );
+  const scalar = fc.oneof(
+    fc.integer().map(String),
+    fc.double().map(String),
+    fc.string(),
+    fc.constantFrom(
+      "true",
+      "~",
+      "null",
+      ".nan",
+      "&a",
+      "*a",
+      "!!binary AAAA",
+      "!!set {x}",
+      "2020-01-01",
+    ),
+    fc.constantFrom(
+      "[",
+      "{",
+      "}",
+      "---",
+      "%YAML 1.2",
+      "\t",
+      "? ",
+      "<<: *a",
+      "|\n  x",
+      "!!omap [a: 1]",
+    ),
+  );
+  const line = fc.tuple(fc.nat(3), fc.oneof(key, fc.string()), scalar)
+    .map(([depth, name, value]) => `${"  ".repeat(depth)}${name}: ${value}`);
+  const yaml = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.array(line, { maxLength: 12 }).map((lines) => lines.join("\n")),
+    fc.json(),
+    fc.constantFrom(
+      "a: &a {b: *a}",
+      "server: &s {tls: *s}",
+      "[".repeat(1e5),
+      "server: &s\n  tls: *s",
+    ),
+  );
+  const outcomes = { loaded: 0, refused: 0 };
+  await fc.assert(
+    fc.asyncProperty(yaml, async (text) => {
+      try {
+        await load(text);
+        outcomes.loaded++;
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        assert(error.problems.length > 0);
+        outcomes.refused++;
+      }
+    }),
+    { numRuns: 500 },
+  );
+  assert(outcomes.loaded > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
+});
+
+Deno.test("parseFlags takes the first action in its order, and the last value given", () => {
+  assertEquals(parseFlags(["--version", "--help"]).action, "help");
+  assertEquals(parseFlags(["--check", "--print-config"]).action, "print-config");
+  assertEquals(parseFlags([]), { action: "run", file: undefined, settings: [], problems: [] });
+  const { file, settings } = parseFlags(["--config", "a", "--config=b", "--port", "1"]);
+  assertEquals(file, "b");
+  assertEquals(settings, [{ path: "server.port", value: "1", source: "flag --port" }]);
+});

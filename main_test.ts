@@ -1,0 +1,221 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { connect } from "./testing/client.ts";
+import { makeCertificate } from "./testing/certificate.ts";
+import { Program, ROOT, run } from "./testing/program.ts";
+import { frame, OPCODE, RawClient } from "./testing/raw_client.ts";
+import { bounded, until } from "./testing/wait.ts";
+import { VERSION } from "./version.ts";
+
+const directory = await Deno.makeTempDir();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+
+const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`program ends with 0 after ${signal}, its last line counts the clients`, async () => {
+    await using program = await Program.start();
+    await using alice = await connect(program);
+    alice.send("hello");
+    assertEquals(await alice.next(), "hello");
+    program.signal(signal);
+    assertEquals(await bounded(alice.closed, "the end"), {
+      code: 1001,
+      reason: "server shutting down",
+    });
+    assertEquals(await program.exited(), 0);
+    assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 0 dropped$/);
+  });
+}
+
+Deno.test("program ends with 0 and counts a client that never reads as dropped", async () => {
+  const env = { RELAY_SHUTDOWN_TIMEOUT_SECONDS: "1" };
+  await using program = await Program.start({ args: FREE_PORTS, env });
+  await using alice = await connect(program);
+  using stuck = await RawClient.join(program);
+  stuck.pause();
+  const backlog = async () => {
+    const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
+    return Number(/^websocket_backlog_bytes_max (\d+)$/m.exec(metrics)![1]);
+  };
+  for (let i = 0; await backlog() === 0; i++) {
+    assert(i < 100, "the kernel takes everything");
+    alice.send("x".repeat(1_000_000));
+    await alice.next();
+  }
+  program.signal("SIGTERM");
+  assertEquals(await program.exited(), 0);
+  assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 1 dropped$/);
+});
+
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  Deno.test(`program ends at once with ${code} after a second signal, ${signal}`, async () => {
+    const env = { RELAY_SHUTDOWN_DELAY_SECONDS: "60" };
+    await using program = await Program.start({ args: FREE_PORTS, env });
+    program.signal("SIGTERM");
+    await until(() => program.stderr.includes("SIGTERM: shutting down"), "the first signal");
+    program.signal(signal);
+    assertEquals(await program.exited(), code);
+  });
+}
+
+Deno.test("program ends with 1 when its port is taken, and says so in one line", async () => {
+  using taken = Deno.listen({ hostname: "0.0.0.0", port: 0 });
+  const { port } = taken.addr as Deno.NetAddr;
+  const { code, stdout, stderr } = await run({ args: ["--port", `${port}`] });
+  assertEquals([code, stdout, stderr], [
+    1,
+    "",
+    `Cannot listen on 0.0.0.0 port ${port}: the port is taken; set server.port to another\n`,
+  ]);
+});
+
+Deno.test("program ends with 2 on a bad configuration and lists every problem without a stack", async () => {
+  await Deno.writeTextFile(`${directory}/bad.yaml`, "server: {port: http}\nlimit: 1\n");
+  const args = ["--config", "bad.yaml", "--prot", "1"];
+  const { code, stdout, stderr } = await run({
+    args,
+    cwd: directory,
+    env: { RELAY_LOG_LEVEL: "x" },
+  });
+  assertEquals([code, stdout, stderr], [
+    2,
+    "",
+    `Cannot use the configuration: 4 problems
+  --prot is not a known flag, the nearest is --port (command line)
+  limit is not a known key, the nearest is limits (bad.yaml)
+  server.port must be a whole number from 0 to 65535, got "http" (bad.yaml)
+  log.level must be one of debug, info, warn, error, got "x" (variable RELAY_LOG_LEVEL)
+`,
+  ]);
+});
+
+Deno.test("program takes the environment over the file and flags over the environment", async () => {
+  const yaml = "server: {port: 1, hostname: 127.0.0.1}\nmetrics: {port: 2, hostname: 127.0.0.1}\n";
+  await Deno.writeTextFile(`${directory}/config.yaml`, yaml);
+  const { code, stdout } = await run({
+    args: ["--print-config", "--port", "5"],
+    env: { RELAY_SERVER_PORT: "3", RELAY_METRICS_PORT: "4" },
+    cwd: directory,
+  });
+  assertEquals(code, 0);
+  assertMatch(stdout, /^server:\n {2}hostname: 127\.0\.0\.1\n {2}port: 5\n/);
+  assertMatch(stdout, /^metrics:\n {2}enabled: true\n {2}hostname: 127\.0\.0\.1\n {2}port: 4\n/m);
+});
+
+Deno.test("program checks configuration and certificate without starting anything", async () => {
+  const good = await makeCertificate(directory, "good"),
+    other = await makeCertificate(directory, "other");
+  const env = {
+    RELAY_SERVER_TLS_ENABLED: "true",
+    RELAY_SERVER_TLS_CERT_FILE: "good.pem",
+    RELAY_SERVER_TLS_KEY_FILE: "good.key",
+  };
+  const check = (env: Record<string, string>) => run({ args: ["--check"], env, cwd: directory });
+  assertEquals(await check(env), { code: 0, stdout: "ok\n", stderr: "" });
+  assertEquals(await check({ ...env, RELAY_SERVER_TLS_KEY_FILE: "other.key" }), {
+    code: 2,
+    stdout: "",
+    stderr: "Cannot use the configuration: 1 problem\n" +
+      "  server.tls.key_file must be the key of good.pem, got the key of another certificate: other.key\n",
+  });
+  assert(good.cert_file !== other.cert_file);
+});
+
+Deno.test("program prints its help, its version and its schema", async () => {
+  const help = await run({ args: ["--help"] });
+  assertEquals([help.code, help.stderr], [0, ""]);
+  assertMatch(help.stdout, /^A WebSocket relay: .*\n\nUsage: relay \[flags\]\n/);
+  const { deno } = Deno.version;
+  assertEquals(await run({ args: ["--version"] }), {
+    code: 0,
+    stdout: `relay ${VERSION} (deno ${deno})\n`,
+    stderr: "",
+  });
+  const schema = await run({ args: ["--print-schema"] });
+  assertEquals(JSON.parse(schema.stdout).properties.server.properties.port.default, 8443);
+});
+
+Deno.test("program logs JSON lines if asked to, from the first to the last", async () => {
+  const env = {
+    RELAY_LOG_FORMAT: "json",
+    RELAY_LOG_LEVEL: "debug",
+    RELAY_LIMITS_MAX_MESSAGE_BYTES: "3",
+  };
+  await using program = await Program.start({ args: FREE_PORTS, env, cwd: directory });
+  const start = JSON.parse(program.stderr);
+  await using alice = await connect(start);
+  alice.send("four");
+  await alice.closed;
+  program.signal("SIGTERM");
+  assertEquals(await program.exited(), 0);
+  const lines = program.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(lines.map(({ level }) => level), ["INFO", "DEBUG", "WARN", "INFO", "INFO"]);
+  const [started, joined, evicted, , stopped] = lines;
+  assertEquals([started.transport, started.tls], ["native", "off"]);
+  assertMatch(joined.peer, /^127\.0\.0\.1:\d+$/);
+  assertEquals([evicted.peer, evicted.cause], [joined.peer, "too_big"]);
+  assertEquals([stopped.closed, stopped.dropped], [0, 0]);
+});
+
+Deno.test("program survives a message of 600 MiB in fragments, and so do the others", async () => {
+  const env = { RELAY_SERVER_IDLE_TIMEOUT_SECONDS: "60" };
+  await using program = await Program.start({ args: FREE_PORTS, env });
+  await using bob = await connect(program);
+  using mallory = await RawClient.join(program);
+  const piece = new Uint8Array(8 * 1024 * 1024).fill(97), pieces = 75;
+  for (let i = 0; i < pieces; i++) {
+    const opcode = i === 0 ? OPCODE.text : OPCODE.continuation;
+    await mallory.sent(frame(opcode, piece, { fin: i === pieces - 1 }));
+  }
+  await until(() => program.stderr.includes("Unhandled rejection"), "the platform to give up", 60);
+  assertMatch(program.lastLine, /carrying on: TypeError: failed to allocate string/);
+  bob.send("still here");
+  assertEquals(await bob.next(), "still here");
+  program.signal("SIGTERM");
+  assertEquals(await program.exited(), 0);
+});
+
+Deno.test("program does not keep the largest message in memory for every client", async () => {
+  await using program = await Program.start();
+  const raw = await Promise.all(Array.from({ length: 100 }, () => RawClient.join(program)));
+  const memory = async () => {
+    const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
+    return Number(/^process_resident_memory_bytes (\d+)$/m.exec(metrics)![1]);
+  };
+  const before = await memory(), size = 1024 * 1024;
+  raw[0].send(frame(OPCODE.binary, new Uint8Array(size)));
+  for (const client of raw) assertEquals((await client.next()).payload.length, size);
+  // Pinned buffers would make it 100 times the message, and stay; other garbage goes away in time.
+  await until(async () => await memory() - before < 50 * size, "memory to be free again");
+  for (const client of raw) client.reset();
+});
+
+Deno.test("program runs out of descriptors with a warning beforehand, and a clear end", async () => {
+  const relay = `exec ${Deno.execPath()} run -A --cached-only ${ROOT}main.ts "$@"`;
+  const command = ["sh", "-c", `ulimit -n 100; ${relay}`, "relay"];
+  await using program = await Program.start({ command, args: FREE_PORTS });
+  assertMatch(
+    program.stderr,
+    /limits\.max_connections is 10000, but this process may open only 100 files; raise the limit/,
+  );
+  const raw = await Promise.allSettled(
+    Array.from({ length: 120 }, () => RawClient.open(program)),
+  );
+  assertEquals(await program.exited(), 1);
+  assertMatch(program.stderr, /The relay's listener died: .*\(os error 24\).*; shutting down\n/);
+  for (const result of raw) if (result.status === "fulfilled") result.value.reset();
+});
+
+Deno.test("deno task start runs the relay with only the permissions it needs", async () => {
+  const command = [Deno.execPath(), "task", "--quiet", "start"];
+  await using program = await Program.start({ command, args: FREE_PORTS });
+  await using alice = await connect(program);
+  alice.send("hello");
+  assertEquals(await alice.next(), "hello");
+  const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
+  assertMatch(metrics, /^process_resident_memory_bytes [1-9]\d+$/m);
+  assert(
+    !metrics.includes("process_open_fds"),
+    "it can count descriptors, so it has all permissions",
+  );
+});

@@ -1,0 +1,207 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { closeAll, connect, connectAll } from "./testing/client.ts";
+import { startRelay } from "./testing/start.ts";
+import { until } from "./testing/wait.ts";
+import { VERSION } from "./version.ts";
+
+/** Reads a relay's metrics as a map from name with labels to value. */
+async function scrape(relay: { metricsUrl: string | null }): Promise<Map<string, number>> {
+  const response = await fetch(`${relay.metricsUrl}metrics`);
+  assertEquals(response.status, 200);
+  assertEquals(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+  const lines = (await response.text()).split("\n").filter((line) => line && !line.startsWith("#"));
+  return new Map(lines.map((line) => {
+    const space = line.lastIndexOf(" ");
+    return [line.slice(0, space), Number(line.slice(space + 1))];
+  }));
+}
+
+Deno.test("metrics have every series from the start, all counters at 0", async () => {
+  await using relay = await startRelay();
+  const metrics = await scrape(relay);
+  const names = [...metrics.keys()].filter((name) => name.startsWith("websocket_"));
+  assertEquals(names.filter((name) => !name.includes("_duration_")), [
+    "websocket_connected_clients",
+    "websocket_connections_total",
+    "websocket_disconnections_total",
+    "websocket_messages_total",
+    "websocket_received_bytes_total",
+    "websocket_deliveries_total",
+    "websocket_sent_bytes_total",
+    'websocket_evictions_total{reason="slow"}',
+    'websocket_evictions_total{reason="too_big"}',
+    'websocket_evictions_total{reason="idle"}',
+    'websocket_evictions_total{reason="error"}',
+    'websocket_rejected_connections_total{reason="full"}',
+    'websocket_rejected_connections_total{reason="draining"}',
+    'websocket_rejected_connections_total{reason="bad_request"}',
+    "websocket_backlog_bytes",
+    "websocket_backlog_bytes_max",
+  ]);
+  for (const name of names) assertEquals(metrics.get(name), 0, name);
+  const { deno } = Deno.version;
+  const build = `relay_build_info{version="${VERSION}",deno="${deno}",transport="native"}`;
+  assertEquals(metrics.get(build), 1);
+});
+
+Deno.test("metrics count what happened", async () => {
+  await using relay = await startRelay({ limits: { max_message_bytes: 10, max_connections: 3 } });
+  const [alice, bob, cathy] = await connectAll(relay, 3);
+  await assertRejects(() => connect(relay));
+  alice.send("four");
+  bob.send("€");
+  for (const client of [alice, bob, cathy]) await client.take(2);
+  cathy.send("far too big");
+  await cathy.closed;
+  const metrics = await scrape(relay);
+  const value = (name: string) => metrics.get(`websocket_${name}`);
+  assertEquals(value("connected_clients"), 2);
+  assertEquals(value("connections_total"), 3);
+  assertEquals(value("disconnections_total"), 1);
+  assertEquals(value("messages_total"), 2);
+  assertEquals(value("received_bytes_total"), 7);
+  assertEquals(value("deliveries_total"), 6);
+  assertEquals(value("sent_bytes_total"), 21);
+  assertEquals(value('evictions_total{reason="too_big"}'), 1);
+  assertEquals(value('rejected_connections_total{reason="full"}'), 1);
+  assert(value("broadcast_duration_seconds_count")! >= 1);
+  assert(value("broadcast_duration_seconds_sum")! > 0);
+  await closeAll([alice, bob]);
+});
+
+Deno.test("metrics add up at every scrape while clients come and go", async () => {
+  await using relay = await startRelay();
+  let busy = true;
+  const churn = (async () => {
+    for (let i = 0; i < 40; i++) await closeAll(await connectAll(relay, 5));
+    busy = false;
+  })();
+  let scrapes = 0;
+  while (busy) {
+    const [metrics, again] = await Promise.all([scrape(relay), scrape(relay)]);
+    for (const each of [metrics, again]) {
+      const value = (name: string) => each.get(`websocket_${name}`)!;
+      assertEquals(
+        value("connected_clients"),
+        value("connections_total") - value("disconnections_total"),
+      );
+      scrapes++;
+    }
+  }
+  await churn;
+  assert(scrapes > 10, `only ${scrapes} scrapes`);
+});
+
+Deno.test("metrics show the backlog of a client that does not read", async () => {
+  await using relay = await startRelay({ limits: { max_backlog_bytes: 1024 ** 3 } });
+  await using alice = await connect(relay);
+  const listener = await Deno.connect({ port: Number(new URL(relay.url).port) });
+  const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
+  await listener.write(new TextEncoder().encode(
+    `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${key}\r\n\r\n`,
+  ));
+  await until(() => relay.stats().connected === 2, "both to join");
+  const megabyte = "x".repeat(1024 * 1024);
+  for (let i = 0; i < 30; i++) {
+    alice.send(megabyte);
+    await alice.next();
+  }
+  const metrics = await scrape(relay);
+  const backlog = metrics.get("websocket_backlog_bytes")!;
+  assert(backlog >= 1024 * 1024, `${backlog} bytes`);
+  assertEquals(metrics.get("websocket_backlog_bytes_max"), backlog);
+  listener.close();
+});
+
+Deno.test("metrics of the process are those that the system reports", async () => {
+  await using relay = await startRelay();
+  const metrics = await scrape(relay);
+  const [user, system] = (await Deno.readTextFile("/proc/self/stat")).split(") ")[1].split(" ")
+    .slice(11, 13).map((ticks) => Number(ticks) / 100);
+  const near = (name: string, want: number, off: number) => {
+    const got = metrics.get(name)!;
+    assert(Math.abs(got - want) <= off, `${name} is ${got}, the system says ${want}`);
+  };
+  near("process_cpu_user_seconds_total", user, 1);
+  near("process_cpu_system_seconds_total", system, 1);
+  near("process_cpu_seconds_total", user + system, 1);
+  near("process_resident_memory_bytes", Deno.memoryUsage().rss, 64 * 1024 * 1024);
+  near("process_open_fds", [...Deno.readDirSync("/proc/self/fd")].length, 10);
+  near("process_max_fds", Number(await output("sh", "-c", "ulimit -n")), 0);
+  const uptime = Number(await output("ps", "-o", "etimes=", "-p", `${Deno.pid}`));
+  near("process_start_time_seconds", Date.now() / 1000 - uptime, 5);
+});
+
+Deno.test("metrics notice when the event loop is held up", async () => {
+  await using relay = await startRelay();
+  await until(
+    async () => (await scrape(relay)).get("relay_event_loop_delay_seconds_count")! > 0,
+    "a first sample",
+  );
+  const before = await scrape(relay);
+  const started = performance.now();
+  while (performance.now() - started < 600); // Holds it up.
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  const after = await scrape(relay);
+  const sum = "relay_event_loop_delay_seconds_sum";
+  assert(after.get(sum)! - before.get(sum)! > 0.3, `${before.get(sum)} to ${after.get(sum)} s`);
+});
+
+Deno.test("metrics port answers what it should and nothing else", async () => {
+  await using relay = await startRelay();
+  const ask = async (path: string, init?: RequestInit) => {
+    const response = await fetch(`${relay.metricsUrl}${path}`, init);
+    return [response.status, await response.text()];
+  };
+  assertEquals(await ask("healthz"), [200, "ok\n"]);
+  assertEquals(await ask("readyz"), [200, "ready\n"]);
+  assertEquals(await ask("nothing"), [404, "there are /metrics, /healthz and /readyz\n"]);
+  assertEquals(await ask("metrics", { method: "POST" }), [405, "use GET\n"]);
+  assertEquals(await ask("healthz", { method: "HEAD" }), [200, ""]);
+});
+
+Deno.test("metrics switched off have no port", async () => {
+  await using relay = await startRelay({ metrics: { enabled: false } });
+  assertEquals(relay.metricsUrl, null);
+});
+
+Deno.test("promtool finds nothing to say about the metrics", async () => {
+  await using relay = await startRelay();
+  await using alice = await connect(relay);
+  alice.send("one message");
+  await alice.next();
+  const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).bytes();
+  const child = await spawnPromtool();
+  if (child === null) {
+    console.warn("SKIPPED: promtool is not installed (Debian: apt-get install prometheus)");
+    return;
+  }
+  const writer = child.stdin.getWriter();
+  await writer.write(metrics);
+  await writer.close();
+  const { code, stdout, stderr } = await child.output();
+  assertEquals([code, new TextDecoder().decode(stdout), new TextDecoder().decode(stderr)], [
+    0,
+    "",
+    "",
+  ]);
+});
+
+function spawnPromtool(): Deno.ChildProcess | null {
+  try {
+    return new Deno.Command("promtool", {
+      args: ["check", "metrics"],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+async function output(command: string, ...args: string[]): Promise<string> {
+  const { stdout } = await new Deno.Command(command, { args }).output();
+  return new TextDecoder().decode(stdout);
+}

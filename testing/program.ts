@@ -1,0 +1,134 @@
+/**
+ * The relay as a program of its own: started, watched, signalled, ended.
+ *
+ * @module
+ */
+
+import { bounded, until } from "./wait.ts";
+
+/** Where the project's files are. */
+export const ROOT = new URL("..", import.meta.url).pathname;
+
+/** How a program was started. */
+export interface ProgramOptions {
+  /** The command and its arguments. Default: the relay from source, with all permissions. */
+  command?: string[];
+  /** Arguments after the command. Default: none. */
+  args?: string[];
+  /** Environment variables to add. Default: none. */
+  env?: Record<string, string>;
+  /** The working directory. Default: the project's. */
+  cwd?: string;
+}
+
+/** A finished program. */
+export interface Finished {
+  /** Its exit code. */
+  code: number;
+  /** What it wrote to standard output. */
+  stdout: string;
+  /** What it wrote to standard error. */
+  stderr: string;
+}
+
+const RELAY = [Deno.execPath(), "run", "-A", "--cached-only", `${ROOT}main.ts`];
+
+function spawn({ command = RELAY, args = [], env = {}, cwd = ROOT }: ProgramOptions) {
+  const [program, ...first] = command;
+  return new Deno.Command(program, {
+    args: [...first, ...args],
+    env: { NO_COLOR: "1", ...env },
+    cwd,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Runs a program to its end. */
+export async function run(options: ProgramOptions, seconds = 60): Promise<Finished> {
+  const child = spawn(options);
+  const ended = child.output();
+  try {
+    const { code, stdout, stderr } = await bounded(ended, "a program to end", seconds);
+    const decoder = new TextDecoder();
+    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  } catch (error) {
+    child.kill("SIGKILL");
+    await ended;
+    throw error;
+  }
+}
+
+/** A relay in a process of its own; disposing of it shuts it down. */
+export class Program implements AsyncDisposable {
+  /** What it has written to standard error. */
+  stderr = "";
+  readonly #child: Deno.ChildProcess;
+  readonly #drained: Promise<unknown>;
+
+  private constructor(options: ProgramOptions) {
+    this.#child = spawn(options);
+    this.#drained = Promise.all([this.#read(), this.#child.stdout.cancel()]);
+  }
+
+  /** Starts a relay and waits until it says that it is there. */
+  static async start(options: ProgramOptions = {}): Promise<Program> {
+    const args = options.args ?? ["--port", "0", "--metrics-port", "0"];
+    const program = new Program({ ...options, args });
+    try {
+      await until(() => program.stderr.includes("Relay at "), "the relay to start", 60);
+    } catch (error) {
+      await program[Symbol.asyncDispose]();
+      throw new Error(`${(error as Error).message}; it said: ${program.stderr}`);
+    }
+    return program;
+  }
+
+  /** Where clients connect. */
+  get url(): string {
+    return /Relay at (wss?:\S+)/.exec(this.stderr)![1];
+  }
+
+  /** Where metrics are served. */
+  get metricsUrl(): string {
+    return /metrics at (http:\S+\/)metrics/.exec(this.stderr)![1];
+  }
+
+  /** The process. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** The last line that it has written to standard error. */
+  get lastLine(): string {
+    return this.stderr.trimEnd().split("\n").at(-1)!;
+  }
+
+  /** Sends a signal. */
+  signal(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  /** Waits for the end, and returns the exit code. */
+  async exited(): Promise<number> {
+    const { code } = await bounded(this.#child.status, "the relay to exit", 60);
+    await this.#drained;
+    return code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.signal("SIGTERM"); // Reaches the relay through a wrapper such as `deno task`, too.
+    } catch {
+      return; // It has ended already.
+    }
+    await this.exited();
+  }
+
+  async #read(): Promise<void> {
+    for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) {
+      this.stderr += text;
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ConfigError } from "./config.ts";
+import { connect } from "./testing/client.ts";
+import { makeCertificate } from "./testing/certificate.ts";
+import { startRelay } from "./testing/start.ts";
+import { loadCertificate } from "./tls.ts";
+
+const directory = await Deno.makeTempDir();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const good = await makeCertificate(directory, "good", 30);
+const other = await makeCertificate(directory, "other");
+const junk = `${directory}/junk.pem`;
+await Deno.writeTextFile(junk, "this is no PEM");
+const missing = `${directory}/missing.pem`;
+
+Deno.test("loadCertificate reads a certificate, its key and when it expires", async () => {
+  const certificate = await loadCertificate({ enabled: true, ...good });
+  assertEquals(certificate.cert, await Deno.readTextFile(good.cert_file));
+  assertEquals(certificate.key, await Deno.readTextFile(good.key_file));
+  const days = (certificate.expires.getTime() - Date.now()) / 86_400_000;
+  assert(days > 29.9 && days <= 30, `expires in ${days} days`);
+});
+
+const FAULTS: [what: string, files: typeof good, problems: string[]][] = [
+  ["both files missing", { cert_file: missing, key_file: missing }, [
+    `server.tls.cert_file must be a PEM file that can be read, got ${missing}: no such file`,
+    `server.tls.key_file must be a PEM file that can be read, got ${missing}: no such file`,
+  ]],
+  ["a certificate that is none", { ...good, cert_file: junk }, [
+    `server.tls.cert_file must be a certificate in PEM, got a file without one: ${junk}`,
+  ]],
+  ["a key that is none", { ...good, key_file: junk }, [
+    `server.tls.key_file must be a private key in PEM, got a file without one: ${junk}`,
+  ]],
+  ["the key of another certificate", { ...good, key_file: other.key_file }, [
+    `server.tls.key_file must be the key of ${good.cert_file}, ` +
+    `got the key of another certificate: ${other.key_file}`,
+  ]],
+];
+for (const [what, files, problems] of FAULTS) {
+  Deno.test(`loadCertificate names ${what}`, async () => {
+    const error = await assertRejects(
+      () => loadCertificate({ enabled: true, ...files }),
+      ConfigError,
+    );
+    assertEquals(error.problems, problems);
+  });
+}
+
+Deno.test("loadCertificate names a certificate with rubbish inside", async () => {
+  const rubbish = `${directory}/rubbish.pem`;
+  await Deno.writeTextFile(
+    rubbish,
+    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+  );
+  const { problems } = await assertRejects(
+    () => loadCertificate({ enabled: true, ...good, cert_file: rubbish }),
+    ConfigError,
+  );
+  assertEquals(problems, [
+    "server.tls.cert_file and key_file must be a certificate and its key, " +
+    `got ${rubbish} and ${good.key_file}: invalid peer certificate: BadEncoding`,
+  ]);
+});
+
+Deno.test("relay serves wss and says when its certificate expires", async () => {
+  await using relay = await startRelay({ server: { tls: { enabled: true, ...good } } });
+  assert(relay.url.startsWith("wss://"), relay.url);
+  using client = Deno.createHttpClient({ caCerts: [await Deno.readTextFile(good.cert_file)] });
+  await using alice = await connect(relay, { client });
+  await using bob = await connect(relay, { client });
+  alice.send("secret");
+  assertEquals(await bob.next(), "secret");
+
+  const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).text();
+  const expiry = /^websocket_tls_certificate_expiry_timestamp_seconds (\d+)$/m.exec(metrics);
+  const { expires } = await loadCertificate({ enabled: true, ...good });
+  assertEquals(Number(expiry?.[1]), expires.getTime() / 1000);
+});
