@@ -10,7 +10,7 @@
  */
 
 /** Lists the reasons for which the relay removes a member; the label values of `websocket_evictions_total`. */
-export const EVICTIONS = ["slow", "too_big", "idle", "error"] as const;
+export const EVICTIONS = ["slow", "rate", "too_big", "idle", "error"] as const;
 
 /** Names one reason for which the relay removes a member. */
 export type Eviction = typeof EVICTIONS[number];
@@ -39,6 +39,7 @@ export interface Close {
 export const CLOSE = {
   shutdown: { code: 1001, reason: "server shutting down" },
   slow: { code: 1008, reason: "slow consumer" },
+  rate: { code: 1008, reason: "message rate exceeded" },
   too_big: { code: 1009, reason: "message too big" },
 } as const satisfies Record<string, Close>;
 
@@ -55,15 +56,23 @@ export interface Connection<Batch> {
 }
 
 /** One connected client inside the hub, as {@link Hub.join} returned it. */
-export interface Member<Batch> {
-  /** Its transport's side. */
-  readonly connection: Connection<Batch>;
+export class Member<Batch> {
+  /** How many bytes its messages take up that wait for their turn to be sent. */
+  queuedBytes = 0;
+
+  /** Made by the hub. */
+  constructor(
+    /** Its transport's side. */
+    readonly connection: Connection<Batch>,
+  ) {}
 }
 
 /** What a {@link Hub} is made with. Sizes are in bytes. */
 export interface HubOptions<Message, Batch> {
-  /** Turns the messages of one turn into what every connection is given to write. Called once a batch. */
+  /** Turns the messages of one batch into what every connection is given to write. Called once a batch. */
   encode(messages: Message[]): Batch;
+  /** How many deliveries one batch may come to, so that one turn is never long. Default: no limit. */
+  maxBatchDeliveries?: number;
   /** The largest message taken in; a member that sends a larger one is evicted as `too_big`. */
   maxMessageBytes: number;
   /** The backlog over which a member is evicted as `slow`, checked before each batch. */
@@ -102,12 +111,37 @@ export interface HubStats {
   backlogBytesMax: number;
 }
 
+/** How much a batch may hold; a single message may be larger. */
+const MAX_BATCH_BYTES = 256 * 1024;
+
+/** How many messages of the largest size a sender may have waiting before it is evicted. */
+const MAX_QUEUED_MESSAGES = 16;
+
+/** What a message costs while it waits, on top of its payload: many empty ones are much, too. */
+const QUEUED_MESSAGE_BYTES = 64;
+
+/** After so many turns without any progress, the backlogs that remain are the clients' own. */
+const QUIET_TURNS = 4;
+
+/** How long a batch waits for members over the limit while there is progress. */
+const PATIENCE_MILLISECONDS = 250;
+
+interface Queued<Message, Batch> {
+  readonly sender: Member<Batch>;
+  readonly message: Message;
+  readonly bytes: number;
+}
+
 /**
  * Relays every message to every member, in one order for all.
  *
- * Messages that come in during one turn of the event loop are queued and leave together, as one
- * batch, at the end of that turn. A member whose backlog is over the limit by then is evicted
- * instead, without waiting for it: the others never notice.
+ * Messages that come in during one turn of the event loop are queued and leave together at its end,
+ * as one batch, or as several of a bounded size, one a turn. A member whose backlog is over the
+ * limit by then is evicted instead of written to: the others never wait for it.
+ *
+ * A backlog can also be the relay's own: it takes in a burst faster than it can hand it on. So while
+ * backlogs shrink, the next batch waits (a quarter of a second at most) before anybody is judged by
+ * them. What the burst's sender has waiting meanwhile is bounded, or it is evicted for its `rate`.
  *
  * @example
  * ```ts
@@ -133,9 +167,12 @@ export interface HubStats {
 export class Hub<Message, Batch> {
   readonly #options: HubOptions<Message, Batch>;
   readonly #members = new Set<Member<Batch>>();
-  #queue: Message[] = [];
-  #queueBytes = 0;
+  #queue: Queued<Message, Batch>[] = [];
   #closed: PromiseWithResolvers<void> | undefined;
+
+  #backlog = 0; // Over all members, when it was last looked at.
+  #quietTurns = 0;
+  #overLimitSince: number | undefined;
 
   #connections = 0;
   #disconnections = 0;
@@ -161,11 +198,11 @@ export class Hub<Message, Batch> {
    * queued in this turn. In a hub that is closing it is told to go away like the others.
    */
   join(connection: Connection<Batch>): Member<Batch> {
-    const member = { connection };
+    const member = new Member(connection);
     this.#members.add(member);
     this.#connections++;
     this.#options.onJoin?.(member);
-    if (this.#closed) connection.close(CLOSE.shutdown);
+    if (this.#closed && this.#queue.length === 0) connection.close(CLOSE.shutdown);
     return member;
   }
 
@@ -177,13 +214,18 @@ export class Hub<Message, Batch> {
    */
   publish(sender: Member<Batch>, message: Message, bytes: number): void {
     if (this.#closed || !this.#members.has(sender)) return;
-    if (bytes > this.#options.maxMessageBytes) {
-      return this.#evict(sender, "too_big");
+    const { maxMessageBytes } = this.#options;
+    if (bytes > maxMessageBytes) return this.#evict(sender, "too_big");
+    const cost = bytes + QUEUED_MESSAGE_BYTES;
+    if (
+      sender.queuedBytes + cost > MAX_QUEUED_MESSAGES * (maxMessageBytes + QUEUED_MESSAGE_BYTES)
+    ) {
+      return this.#evict(sender, "rate");
     }
+    sender.queuedBytes += cost;
     this.#messages++;
     this.#receivedBytes += bytes;
-    this.#queueBytes += bytes;
-    if (this.#queue.push(message) === 1) setImmediate(() => this.#flush());
+    if (this.#queue.push({ sender, message, bytes }) === 1) setImmediate(() => this.#turn());
   }
 
   /**
@@ -204,17 +246,14 @@ export class Hub<Message, Batch> {
   }
 
   /**
-   * Sends what is queued, then tells every member to go away.
+   * Takes in nothing more, sends what is queued, and then tells every member to go away.
    *
    * @returns A promise for the moment when the last member has left, which {@link Hub.drop} brings about.
    */
   close(): Promise<void> {
     if (!this.#closed) {
-      this.#flush();
       this.#closed = Promise.withResolvers();
-      for (const member of this.#members) {
-        member.connection.close(CLOSE.shutdown);
-      }
+      if (this.#queue.length === 0) this.#sayGoodbye();
       if (this.#members.size === 0) this.#closed.resolve();
     }
     return this.#closed.promise;
@@ -249,32 +288,69 @@ export class Hub<Message, Batch> {
     };
   }
 
-  #flush(): void {
-    if (this.#queue.length === 0) return;
-    const { encode, maxBacklogBytes, onBatch } = this.#options;
-    const started = performance.now();
-    const count = this.#queue.length;
-    const bytes = this.#queueBytes;
-    const batch = encode(this.#queue);
-    this.#queue = [];
-    this.#queueBytes = 0;
-
-    let receivers = 0;
-    for (const member of this.#members) {
-      const { connection } = member;
-      if (connection.backlog() > maxBacklogBytes) {
-        this.#evict(member, "slow");
-        continue;
-      }
-      connection.write(batch);
-      receivers++;
-    }
-    this.#deliveries += receivers * count;
-    this.#sentBytes += receivers * bytes;
-    onBatch?.((performance.now() - started) / 1000);
+  /** Ends a turn of the event loop: sends a batch, unless it is better to wait for the next turn. */
+  #turn(): void {
+    if (this.#judge()) this.#send(this.#nextBatch());
+    if (this.#queue.length > 0) setImmediate(() => this.#turn());
+    else if (this.#closed) this.#sayGoodbye();
   }
 
-  #evict(member: Member<Batch>, reason: "slow" | "too_big"): void {
+  /** Evicts the members over the limit, once it is certain that their backlogs are their own. */
+  #judge(): boolean {
+    const slow: Member<Batch>[] = [];
+    let backlog = 0;
+    for (const member of this.#members) {
+      const own = member.connection.backlog();
+      backlog += own;
+      if (own > this.#options.maxBacklogBytes) slow.push(member);
+    }
+    const progress = backlog < this.#backlog;
+    this.#backlog = backlog;
+    if (slow.length > 0) {
+      const now = performance.now();
+      this.#overLimitSince ??= now;
+      this.#quietTurns = progress ? 0 : this.#quietTurns + 1;
+      const patient = now - this.#overLimitSince < PATIENCE_MILLISECONDS;
+      if (patient && this.#quietTurns < QUIET_TURNS) return false;
+      for (const member of slow) this.#evict(member, "slow");
+    }
+    this.#overLimitSince = undefined;
+    this.#quietTurns = 0;
+    return true;
+  }
+
+  #nextBatch(): Queued<Message, Batch>[] {
+    const { maxBatchDeliveries = Infinity } = this.#options;
+    const most = Math.max(1, Math.floor(maxBatchDeliveries / this.#members.size));
+    let count = 0;
+    for (let bytes = 0; count < this.#queue.length && count < most; count++) {
+      bytes += this.#queue[count].bytes;
+      if (bytes > MAX_BATCH_BYTES && count > 0) break;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  #send(queued: Queued<Message, Batch>[]): void {
+    const started = performance.now();
+    let bytes = 0;
+    const messages = queued.map((each) => {
+      bytes += each.bytes;
+      each.sender.queuedBytes -= each.bytes + QUEUED_MESSAGE_BYTES;
+      return each.message;
+    });
+    const batch = this.#options.encode(messages);
+    for (const member of this.#members) member.connection.write(batch);
+    this.#deliveries += this.#members.size * messages.length;
+    this.#sentBytes += this.#members.size * bytes;
+    this.#backlog += this.#members.size * bytes;
+    this.#options.onBatch?.((performance.now() - started) / 1000);
+  }
+
+  #sayGoodbye(): void {
+    for (const member of this.#members) member.connection.close(CLOSE.shutdown);
+  }
+
+  #evict(member: Member<Batch>, reason: "slow" | "rate" | "too_big"): void {
     member.connection.close(CLOSE[reason]);
     this.leave(member, reason);
   }

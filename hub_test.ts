@@ -31,6 +31,7 @@ function setUp() {
       batches++;
       return messages;
     },
+    maxBatchDeliveries: 10,
     maxMessageBytes: 10,
     maxBacklogBytes: 100,
     onLeave: ({ connection }, cause) => left.push([connection.peer, cause]),
@@ -44,6 +45,11 @@ function setUp() {
 
 /** Waits for the end of the turn, in which a hub sends what is queued. */
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Waits for more turns than a hub needs to make sure that a backlog does not shrink. */
+async function turns(count = 8): Promise<void> {
+  for (let i = 0; i < count; i++) await turn();
+}
 
 Deno.test("Hub relays a message to every member, the sender included", async () => {
   const { hub, join } = setUp();
@@ -90,10 +96,82 @@ Deno.test("Hub evicts a slow member and the others lose nothing", async () => {
   const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
   cathy.connection.held = 101;
   hub.publish(alice.member, "hello", 5);
-  await turn();
+  await turns();
   assertEquals(left, [["cathy", "slow"]]);
   assertEquals(cathy.connection.closes, [CLOSE.slow]);
   assertEquals([cathy.connection.heard, bob.connection.heard], [[], ["hello"]]);
+});
+
+Deno.test("Hub waits with its judgement while backlogs shrink", async () => {
+  const { hub, join, left } = setUp();
+  const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
+  cathy.connection.held = 110;
+  bob.connection.held = 90;
+  hub.publish(alice.member, "hello", 5);
+  for (let i = 0; i < 20; i++) { // The relay is busy with bob first.
+    bob.connection.held--;
+    await turn();
+  }
+  assertEquals([left, bob.connection.heard], [[], []]);
+  cathy.connection.held = 100;
+  await turn();
+  assertEquals([left, cathy.connection.heard], [[], ["hello"]]);
+});
+
+Deno.test("Hub evicts a slow member in the end, even while other backlogs shrink", async () => {
+  const { hub, join, left } = setUp();
+  const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
+  cathy.connection.held = 110;
+  bob.connection.held = 1e9;
+  hub.publish(alice.member, "hello", 5);
+  const started = performance.now();
+  while (alice.connection.heard.length === 0 && performance.now() - started < 20_000) {
+    bob.connection.held--;
+    await turn();
+  }
+  assertEquals(left, [["bob", "slow"], ["cathy", "slow"]]);
+});
+
+Deno.test("Hub sends a burst in batches of a bounded size, one a turn, in order", async () => {
+  const { hub, join, batches } = setUp();
+  const alice = join("alice"), bob = join("bob");
+  const burst = Array.from({ length: 14 }, (_, i) => `${i}`);
+  for (const message of burst) hub.publish(alice.member, message, 2);
+  await turn();
+  assertEquals(bob.connection.heard, burst.slice(0, 5)); // 10 deliveries.
+  hub.publish(bob.member, "and I", 5);
+  await turns(3);
+  assertEquals(bob.connection.heard, [...burst, "and I"]);
+  assertEquals([batches(), alice.member.queuedBytes, bob.member.queuedBytes], [3, 0, 0]);
+});
+
+Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", async () => {
+  const sizes: number[][] = [];
+  const hub = new Hub<number, number[]>({
+    encode: (messages) => messages,
+    maxMessageBytes: 1e6,
+    maxBacklogBytes: 1e6,
+  });
+  const alice = hub.join({
+    peer: "alice",
+    backlog: () => 0,
+    write: (batch) => sizes.push(batch),
+    close: () => {},
+  });
+  for (const size of [1e6, 1e5, 1e5, 1e5, 1e6]) hub.publish(alice, size, size);
+  await turns();
+  assertEquals(sizes, [[1e6], [1e5, 1e5], [1e5], [1e6]]);
+});
+
+Deno.test("Hub evicts a sender that has too much waiting, and relays what it took in", async () => {
+  const { hub, join, left } = setUp();
+  const alice = join("alice"), bob = join("bob");
+  for (let i = 0; i < 100; i++) hub.publish(bob.member, "", 0);
+  hub.publish(alice.member, "hello", 5);
+  assertEquals([left, bob.connection.closes], [[["bob", "rate"]], [CLOSE.rate]]);
+  await turns();
+  const taken = Math.floor(16 * (10 + 64) / 64);
+  assertEquals(alice.connection.heard, [...Array(taken).fill(""), "hello"]);
 });
 
 Deno.test("Hub keeps a member whose backlog is exactly at the limit", async () => {
@@ -125,7 +203,7 @@ Deno.test("Hub counts a member that leaves more than once exactly once, under th
   hub.leave(alice.member, "error");
   assertEquals(left, [["alice", "idle"]]);
   assertEquals(hub.stats().disconnections, 1);
-  assertEquals(hub.stats().evictions, { slow: 0, too_big: 0, idle: 1, error: 0 });
+  assertEquals(hub.stats().evictions, { slow: 0, rate: 0, too_big: 0, idle: 1, error: 0 });
 });
 
 Deno.test("Hub counts messages, deliveries and bytes", async () => {
@@ -145,7 +223,7 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     receivedBytes: 4,
     deliveries: 4,
     sentBytes: 8,
-    evictions: { slow: 0, too_big: 0, idle: 0, error: 0 },
+    evictions: { slow: 0, rate: 0, too_big: 0, idle: 0, error: 0 },
     rejections: { full: 1, draining: 0, bad_request: 0 },
     backlogBytes: 42,
     backlogBytesMax: 30,
@@ -157,9 +235,10 @@ Deno.test("Hub sends what is queued before it tells its members to go away", asy
   const alice = join("alice");
   hub.publish(alice.member, "last", 4);
   const closed = hub.close();
-  assertEquals(alice.connection.heard, ["last"]);
-  assertEquals(alice.connection.closes, [CLOSE.shutdown]);
   hub.publish(alice.member, "too late", 8);
+  assertEquals([alice.connection.heard, alice.connection.closes], [[], []]);
+  await turn();
+  assertEquals([alice.connection.heard, alice.connection.closes], [["last"], [CLOSE.shutdown]]);
   hub.leave(alice.member, "closed");
   await closed;
   await turn();
@@ -220,7 +299,7 @@ Deno.test("Hub keeps its promises under any interleaving of join, send, leave an
     let flushed = 0; // How much of it has left.
 
     const endTurn = async () => {
-      await turn();
+      await turns();
       flushed = sent.length;
     };
     for (const step of steps) {

@@ -190,6 +190,15 @@ Deno.test("program does not keep the largest message in memory for every client"
   for (const client of raw) client.reset();
 });
 
+Deno.test("program reports when it was started", async () => {
+  await using program = await Program.start();
+  const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
+  const started = Number(/^process_start_time_seconds (\S+)$/m.exec(metrics)![1]);
+  const { stdout } = await run({ command: ["ps", "-o", "etimes=", "-p", `${program.pid}`] });
+  const want = Date.now() / 1000 - Number(stdout);
+  assert(Math.abs(started - want) < 3, `it says ${started}, the system ${want}`);
+});
+
 Deno.test("program runs out of descriptors with a warning beforehand, and a clear end", async () => {
   const relay = `exec ${Deno.execPath()} run -A --cached-only ${ROOT}main.ts "$@"`;
   const command = ["sh", "-c", `ulimit -n 100; ${relay}`, "relay"];

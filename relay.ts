@@ -5,7 +5,7 @@
  */
 
 import type { Config } from "./config.ts";
-import { type Cause, Hub, type HubStats } from "./hub.ts";
+import { type Cause, CLOSE, Hub, type HubStats } from "./hub.ts";
 import { log } from "./log.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
 import { descriptorLimit } from "./process_stats.ts";
@@ -76,6 +76,7 @@ export async function start(config: Config): Promise<Relay> {
   await using onFailure = new AsyncDisposableStack();
   const hub: Hub<NativeMessage, NativeMessage[]> = new Hub({
     encode: transport.encode,
+    maxBatchDeliveries: transport.maxBatchDeliveries,
     maxMessageBytes: limits.max_message_bytes,
     maxBacklogBytes: limits.max_backlog_bytes,
     onJoin: ({ connection: { peer } }) => log.debug("{peer} joined", { peer }),
@@ -162,7 +163,7 @@ function bind<T>(
 }
 
 function logLeave(peer: string, cause: Cause): void {
-  if (cause === "slow" || cause === "too_big" || cause === "idle") {
+  if (cause in CLOSE || cause === "idle") {
     log.warn("{peer} evicted: {cause}", { peer, cause });
   } else {
     log.debug("{peer} left: {cause}", { peer, cause });

@@ -112,7 +112,7 @@ for (const [what, end, eviction] of ENDINGS) {
     assertEquals(await bob.next(), "and now");
     const { connections, disconnections, evictions } = relay.stats();
     assertEquals([connections, disconnections], [2, 1]);
-    const none = { slow: 0, too_big: 0, idle: 0, error: 0 };
+    const none = { slow: 0, rate: 0, too_big: 0, idle: 0, error: 0 };
     assertEquals(evictions, eviction ? { ...none, [eviction]: 1 } : none);
   });
 }
@@ -230,6 +230,32 @@ Deno.test("relay lets alice and bob talk at full speed while cathy has stopped r
   assert(largest > 0, "cathy read after all");
   assert(largest <= limit + size, `the relay held ${largest} bytes for cathy`);
   assert(after < 5 * before, `a message took ${after} ms, and ${before} ms before cathy froze`);
+});
+
+Deno.test("relay passes a burst on without evicting those who read it as fast as they can", async () => {
+  await using relay = await startRelay({ limits: { max_backlog_bytes: 64 * 1024 } });
+  const readers = await connectAll(relay, 20);
+  using flooder = await RawClient.join(relay);
+  const size = 16 * 1024, count = 500; // 8 MiB: far more than the backlog and the kernel hold.
+  flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.text, "x".repeat(size)))));
+  for (const reader of readers) {
+    for (const message of await reader.take(count)) assertEquals(message.length, size);
+  }
+  assertEquals(relay.stats().connected, 21);
+  await closeAll(readers);
+});
+
+Deno.test("relay evicts a client that sends more than can be passed on, and nobody else", async () => {
+  await using relay = await startRelay({ limits: { max_message_bytes: 16 * 1024 } });
+  const readers = await connectAll(relay, 20);
+  using flooder = await RawClient.join(relay);
+  const burst = Buffer.concat(Array(500).fill(frame(OPCODE.text, "x".repeat(16 * 1024))));
+  flooder.send(burst);
+  await until(() => relay.stats().evictions.rate === 1, "the flooder to be evicted");
+  const { connected, evictions, messages } = relay.stats();
+  assertEquals([connected, evictions.slow], [20, 0]);
+  for (const reader of readers) assertEquals((await reader.take(messages)).length, messages);
+  await closeAll(readers);
 });
 
 Deno.test("relay tells 50 clients that it shuts down, after what was still queued for them", async () => {

@@ -17,6 +17,7 @@ export type NativeMessage = string | ArrayBuffer;
 /** Carries the hub on the platform's own server: one `send` a message a client, so a batch stays a list. */
 export const native: Transport<NativeMessage, NativeMessage[]> = {
   encode: (messages) => messages,
+  maxBatchDeliveries: 8192, // Each is a system call.
   listen,
 };
 

@@ -39,6 +39,8 @@ export interface ListenOptions<Message, Batch> {
 export interface Transport<Message, Batch> {
   /** Turns the messages of one batch into what {@link Connection.write} takes. */
   encode(messages: Message[]): Batch;
+  /** How many deliveries one batch may come to: what this transport manages without holding up others. */
+  readonly maxBatchDeliveries: number;
   /**
    * Binds the port and begins to admit clients.
    *
