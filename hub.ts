@@ -44,33 +44,33 @@ export const CLOSE = {
 } as const satisfies Record<string, Close>;
 
 /** What a transport hands over for one open client. No method waits, and none may call back into the hub. */
-export interface Connection<Batch> {
+export interface Connection<Data> {
   /** The other end as the logs name it, for example `192.0.2.7:51034`. */
   readonly peer: string;
   /** Tells how many bytes the relay still holds for this client. */
   backlog(): number;
-  /** Queues a batch for sending. */
-  write(batch: Batch): void;
+  /** Queues data for sending. */
+  write(data: Data): void;
   /** Starts to end the connection with a close frame, behind everything that was written before. */
   close(close: Close): void;
 }
 
 /** One connected client inside the hub, as {@link Hub.join} returned it. */
-export class Member<Batch> {
+export class Member<Data> {
   /** How many bytes its messages take up that wait for their turn to be sent. */
   queuedBytes = 0;
 
   /** Made by the hub. */
   constructor(
     /** Its transport's side. */
-    readonly connection: Connection<Batch>,
+    readonly connection: Connection<Data>,
   ) {}
 }
 
 /** What a {@link Hub} is made with. Sizes are in bytes. */
-export interface HubOptions<Message, Batch> {
-  /** Turns the messages of one batch into what every connection is given to write. Called once a batch. */
-  encode(messages: Message[]): Batch;
+export interface HubOptions<Message, Data> {
+  /** Turns the messages of one batch into the pieces that every connection is given to write, in order. */
+  encode(messages: Message[]): readonly Data[];
   /** How many deliveries one batch may come to, so that one turn is never long. Default: no limit. */
   maxBatchDeliveries?: number;
   /** The largest message taken in; a member that sends a larger one is evicted as `too_big`. */
@@ -78,9 +78,9 @@ export interface HubOptions<Message, Batch> {
   /** The backlog over which a member is evicted as `slow`, checked before each batch. */
   maxBacklogBytes: number;
   /** Called after a member has joined. */
-  onJoin?(member: Member<Batch>): void;
+  onJoin?(member: Member<Data>): void;
   /** Called after a member has left, once for each. */
-  onLeave?(member: Member<Batch>, cause: Cause): void;
+  onLeave?(member: Member<Data>, cause: Cause): void;
   /** Called after a batch was handed to all members, with the time that took. */
   onBatch?(seconds: number): void;
 }
@@ -126,8 +126,8 @@ const QUIET_TURNS = 4;
 /** How long a batch waits for members over the limit while there is progress. */
 const PATIENCE_MILLISECONDS = 250;
 
-interface Queued<Message, Batch> {
-  readonly sender: Member<Batch>;
+interface Queued<Message, Data> {
+  readonly sender: Member<Data>;
   readonly message: Message;
   readonly bytes: number;
 }
@@ -147,7 +147,7 @@ interface Queued<Message, Batch> {
  * ```ts
  * import { Hub } from "./hub.ts";
  *
- * const hub = new Hub<string, string[]>({
+ * const hub = new Hub<string, string>({
  *   encode: (messages) => messages,
  *   maxMessageBytes: 1024,
  *   maxBacklogBytes: 65536,
@@ -156,7 +156,7 @@ interface Queued<Message, Batch> {
  * const alice = hub.join({
  *   peer: "alice",
  *   backlog: () => 0,
- *   write: (batch) => heard.push(...batch),
+ *   write: (message) => heard.push(message),
  *   close: () => {},
  * });
  * hub.publish(alice, "hello", 5);
@@ -164,10 +164,10 @@ interface Queued<Message, Batch> {
  * if (heard.join() !== "hello") throw new Error("not relayed");
  * ```
  */
-export class Hub<Message, Batch> {
-  readonly #options: HubOptions<Message, Batch>;
-  readonly #members = new Set<Member<Batch>>();
-  #queue: Queued<Message, Batch>[] = [];
+export class Hub<Message, Data> {
+  readonly #options: HubOptions<Message, Data>;
+  readonly #members = new Set<Member<Data>>();
+  #queue: Queued<Message, Data>[] = [];
   #closed: PromiseWithResolvers<void> | undefined;
 
   #backlog = 0; // Over all members, when it was last looked at.
@@ -184,7 +184,7 @@ export class Hub<Message, Batch> {
   readonly #rejections = zeroes(REJECTIONS);
 
   /** Makes a hub without members. */
-  constructor(options: HubOptions<Message, Batch>) {
+  constructor(options: HubOptions<Message, Data>) {
     this.#options = options;
   }
 
@@ -197,7 +197,7 @@ export class Hub<Message, Batch> {
    * Makes an open client a member. It receives everything that is published from now on, and what is
    * queued in this turn. In a hub that is closing it is told to go away like the others.
    */
-  join(connection: Connection<Batch>): Member<Batch> {
+  join(connection: Connection<Data>): Member<Data> {
     const member = new Member(connection);
     this.#members.add(member);
     this.#connections++;
@@ -212,7 +212,7 @@ export class Hub<Message, Batch> {
    *
    * @param bytes The size of the payload; for text that of its UTF-8 form.
    */
-  publish(sender: Member<Batch>, message: Message, bytes: number): void {
+  publish(sender: Member<Data>, message: Message, bytes: number): void {
     if (this.#closed || !this.#members.has(sender)) return;
     const { maxMessageBytes } = this.#options;
     if (bytes > maxMessageBytes) return this.#evict(sender, "too_big");
@@ -232,7 +232,7 @@ export class Hub<Message, Batch> {
    * Ends a membership. Every removal passes here; calls after the first do nothing, so a transport may
    * report an end as often as its platform does.
    */
-  leave(member: Member<Batch>, cause: Cause): void {
+  leave(member: Member<Data>, cause: Cause): void {
     if (!this.#members.delete(member)) return;
     this.#disconnections++;
     if (cause in this.#evictions) this.#evictions[cause as Eviction]++;
@@ -297,7 +297,7 @@ export class Hub<Message, Batch> {
 
   /** Evicts the members over the limit, once it is certain that their backlogs are their own. */
   #judge(): boolean {
-    const slow: Member<Batch>[] = [];
+    const slow: Member<Data>[] = [];
     let backlog = 0;
     for (const member of this.#members) {
       const own = member.connection.backlog();
@@ -319,7 +319,7 @@ export class Hub<Message, Batch> {
     return true;
   }
 
-  #nextBatch(): Queued<Message, Batch>[] {
+  #nextBatch(): Queued<Message, Data>[] {
     const { maxBatchDeliveries = Infinity } = this.#options;
     const most = Math.max(1, Math.floor(maxBatchDeliveries / this.#members.size));
     let count = 0;
@@ -330,7 +330,7 @@ export class Hub<Message, Batch> {
     return this.#queue.splice(0, count);
   }
 
-  #send(queued: Queued<Message, Batch>[]): void {
+  #send(queued: Queued<Message, Data>[]): void {
     const started = performance.now();
     let bytes = 0;
     const messages = queued.map((each) => {
@@ -338,8 +338,9 @@ export class Hub<Message, Batch> {
       each.sender.queuedBytes -= each.bytes + QUEUED_MESSAGE_BYTES;
       return each.message;
     });
-    const batch = this.#options.encode(messages);
-    for (const member of this.#members) member.connection.write(batch);
+    for (const data of this.#options.encode(messages)) {
+      for (const member of this.#members) member.connection.write(data);
+    }
     this.#deliveries += this.#members.size * messages.length;
     this.#sentBytes += this.#members.size * bytes;
     this.#backlog += this.#members.size * bytes;
@@ -350,7 +351,7 @@ export class Hub<Message, Batch> {
     for (const member of this.#members) member.connection.close(CLOSE.shutdown);
   }
 
-  #evict(member: Member<Batch>, reason: "slow" | "rate" | "too_big"): void {
+  #evict(member: Member<Data>, reason: "slow" | "rate" | "too_big"): void {
     member.connection.close(CLOSE[reason]);
     this.leave(member, reason);
   }

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { type Cause, CLOSE, type Close, type Connection, Hub, type Member } from "./hub.ts";
 
 /** Stands in for a socket: the one thing that real ones cannot do is to have a given backlog. */
-class FakeConnection implements Connection<string[]> {
+class FakeConnection implements Connection<string> {
   readonly heard: string[] = [];
   readonly closes: Close[] = [];
   held = 0;
@@ -14,8 +14,8 @@ class FakeConnection implements Connection<string[]> {
     return this.held;
   }
 
-  write(batch: string[]): void {
-    this.heard.push(...batch);
+  write(message: string): void {
+    this.heard.push(message);
   }
 
   close(close: Close): void {
@@ -26,7 +26,7 @@ class FakeConnection implements Connection<string[]> {
 function setUp() {
   const left: [peer: string, cause: Cause][] = [];
   let batches = 0;
-  const hub = new Hub<string, string[]>({
+  const hub = new Hub<string, string>({
     encode(messages) {
       batches++;
       return messages;
@@ -148,7 +148,7 @@ Deno.test("Hub sends a burst in batches of a bounded size, one a turn, in order"
 Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", async () => {
   const sizes: number[][] = [];
   const hub = new Hub<number, number[]>({
-    encode: (messages) => messages,
+    encode: (messages) => [messages],
     maxMessageBytes: 1e6,
     maxBacklogBytes: 1e6,
   });
@@ -293,7 +293,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 Deno.test("Hub keeps its promises under any interleaving of join, send, leave and failure", async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps) => {
     const { hub, join, left } = setUp();
-    const all: { connection: FakeConnection; member: Member<string[]>; since: number }[] = [];
+    const all: { connection: FakeConnection; member: Member<string>; since: number }[] = [];
     const gone = () => new Set(left.map(([peer]) => peer));
     const sent: string[] = []; // All that was taken in, in order.
     let flushed = 0; // How much of it has left.

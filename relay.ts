@@ -74,7 +74,7 @@ export async function start(config: Config): Promise<Relay> {
   let farewell = { closed: 0, dropped: 0 };
 
   await using onFailure = new AsyncDisposableStack();
-  const hub: Hub<NativeMessage, NativeMessage[]> = new Hub({
+  const hub: Hub<NativeMessage, NativeMessage> = new Hub({
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
     maxMessageBytes: limits.max_message_bytes,

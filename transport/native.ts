@@ -14,17 +14,20 @@ import type { ListenOptions, Transport } from "./transport.ts";
 /** A message as the platform hands it over: text or binary. */
 export type NativeMessage = string | ArrayBuffer;
 
-/** Carries the hub on the platform's own server: one `send` a message a client, so a batch stays a list. */
-export const native: Transport<NativeMessage, NativeMessage[]> = {
+/**
+ * Carries the hub on the platform's own server. It takes whole messages only, so encoding is identity
+ * and each delivery a system call.
+ */
+export const native: Transport<NativeMessage, NativeMessage> = {
   encode: (messages) => messages,
-  maxBatchDeliveries: 8192, // Each is a system call.
+  maxBatchDeliveries: 8192,
   listen,
 };
 
-type NativeHub = Hub<NativeMessage, NativeMessage[]>;
+type NativeHub = Hub<NativeMessage, NativeMessage>;
 
 function listen(
-  options: ListenOptions<NativeMessage, NativeMessage[]>,
+  options: ListenOptions<NativeMessage, NativeMessage>,
 ): Listener {
   // Without this each connection keeps a buffer as large as the largest message it was ever sent.
   Deno.env.set("DENO_USE_WRITEV", "1");
@@ -76,7 +79,7 @@ function attach(
   peer: string,
   upgrading: Set<WebSocket>,
 ): void {
-  let member: Member<NativeMessage[]> | undefined;
+  let member: Member<NativeMessage> | undefined;
   upgrading.add(socket);
   socket.onopen = () => {
     upgrading.delete(socket);
@@ -99,13 +102,11 @@ function attach(
 function connection(
   socket: WebSocket,
   peer: string,
-): Connection<NativeMessage[]> {
+): Connection<NativeMessage> {
   return {
     peer,
     backlog: () => socket.bufferedAmount,
-    write: (messages) => {
-      for (const message of messages) socket.send(message);
-    },
+    write: (message) => socket.send(message),
     close: ({ code, reason }) => socket.close(code, reason),
   };
 }

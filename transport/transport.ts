@@ -18,9 +18,9 @@ export interface Certificate {
 }
 
 /** What a transport listens with. */
-export interface ListenOptions<Message, Batch> {
+export interface ListenOptions<Message, Data> {
   /** The hub that open clients join. */
-  readonly hub: Hub<Message, Batch>;
+  readonly hub: Hub<Message, Data>;
   /** The address to bind, for example `0.0.0.0`. */
   readonly hostname: string;
   /** The port to bind; 0 takes a free one. */
@@ -36,9 +36,9 @@ export interface ListenOptions<Message, Batch> {
 }
 
 /** One way to carry WebSockets. */
-export interface Transport<Message, Batch> {
-  /** Turns the messages of one batch into what {@link Connection.write} takes. */
-  encode(messages: Message[]): Batch;
+export interface Transport<Message, Data> {
+  /** Turns the messages of one batch into the pieces that a connection writes, in order. */
+  encode(messages: Message[]): readonly Data[];
   /** How many deliveries one batch may come to: what this transport manages without holding up others. */
   readonly maxBatchDeliveries: number;
   /**
@@ -46,5 +46,5 @@ export interface Transport<Message, Batch> {
    *
    * @throws {Deno.errors.AddrInUse} If the port is taken, and other errors of the platform.
    */
-  listen(options: ListenOptions<Message, Batch>): Listener;
+  listen(options: ListenOptions<Message, Data>): Listener;
 }
