@@ -160,7 +160,7 @@ interface Queued<Message, Data> {
  *   close: () => {},
  * });
  * hub.publish(alice, "hello", 5);
- * await hub.close();
+ * await new Promise((resolve) => setImmediate(resolve)); // The end of this turn.
  * if (heard.join() !== "hello") throw new Error("not relayed");
  * ```
  */

@@ -42,7 +42,16 @@ function spawn({ command = RELAY, args = [], env = {}, cwd = ROOT }: ProgramOpti
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
+    detached: true, // A process group of its own, so that a wrapper's children can be ended with it.
   }).spawn();
+}
+
+function killGroup({ pid }: Deno.ChildProcess): void {
+  try {
+    Deno.kill(-pid, "SIGKILL");
+  } catch {
+    // It has ended already.
+  }
 }
 
 /** Runs a program to its end. */
@@ -54,13 +63,13 @@ export async function run(options: ProgramOptions, seconds = 60): Promise<Finish
     const decoder = new TextDecoder();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   } catch (error) {
-    child.kill("SIGKILL");
+    killGroup(child);
     await ended;
     throw error;
   }
 }
 
-/** A relay in a process of its own; disposing of it shuts it down. */
+/** A relay in a process of its own; disposing of it kills it. */
 export class Program implements AsyncDisposable {
   /** What it has written to standard error. */
   stderr = "";
@@ -118,11 +127,7 @@ export class Program implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.signal("SIGTERM"); // Reaches the relay through a wrapper such as `deno task`, too.
-    } catch {
-      return; // It has ended already.
-    }
+    killGroup(this.#child);
     await this.exited();
   }
 

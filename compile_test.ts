@@ -1,0 +1,39 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { connect } from "./testing/client.ts";
+import { Program, ROOT, run } from "./testing/program.ts";
+
+const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
+
+async function relaysOneMessage(command: string[]): Promise<void> {
+  await using program = await Program.start({ command, args: FREE_PORTS });
+  await using alice = await connect(program);
+  alice.send("from one file");
+  assertEquals(await alice.next(), "from one file");
+}
+
+Deno.test("deno task compile makes one executable that relays", async () => {
+  const compile = (env: Record<string, string>) => {
+    return run({ command: [Deno.execPath(), "task", "compile"], env }, 120);
+  };
+  const built = await compile({});
+  try {
+    if (built.code === 0) return await relaysOneMessage([`${ROOT}relay`]);
+    assertStringIncludes(built.stderr, "denort");
+    const standIn = await compile({ DENORT_BIN: await Deno.realPath(Deno.execPath()) });
+    assertEquals(standIn.code, 0, standIn.stderr);
+    console.warn(
+      "SKIPPED: the compile runtime cannot be downloaded here. The executable was built around " +
+        "another runtime and NOT run; instead the program that it holds was bundled and run.",
+    );
+  } finally {
+    await Deno.remove(`${ROOT}relay`).catch(() => {});
+  }
+  const bundle = await Deno.makeTempFile({ suffix: ".js" });
+  try {
+    const bundled = await run({ command: [Deno.execPath(), "bundle", "-o", bundle, "main.ts"] });
+    assertEquals(bundled.code, 0, bundled.stderr);
+    await relaysOneMessage([Deno.execPath(), "run", "-A", "--no-config", bundle]);
+  } finally {
+    await Deno.remove(bundle);
+  }
+});

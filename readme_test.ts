@@ -1,0 +1,97 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { DEFAULT_CONFIG } from "./config.ts";
+import { KEYS } from "./schema.ts";
+import { connect } from "./testing/client.ts";
+import { Program, ROOT, run } from "./testing/program.ts";
+import { startRelay } from "./testing/start.ts";
+
+const README: string = await Deno.readTextFile(`${ROOT}README.md`);
+const COMMANDS = [...README.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block]) =>
+  block.trim().split("\n")
+);
+const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
+
+/** Finds the one command of the README that begins so; where each is run is said by the tests below. */
+function command(start: string): string {
+  const found = COMMANDS.filter((line) => line.startsWith(start));
+  assertEquals(found.length, 1, `README has ${found.length} commands that begin with "${start}"`);
+  tested.add(found[0]);
+  return found[0];
+}
+const tested = new Set<string>();
+
+Deno.test("README's first command relays", async () => {
+  await using program = await Program.start({
+    command: command("npx -y deno@2.9.6 run").split(" "),
+    args: FREE_PORTS,
+  });
+  await using alice = await connect(program), bob = await connect(program);
+  alice.send("hello");
+  assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
+});
+
+Deno.test("README's terminal client hears itself", async () => {
+  await using relay = await startRelay();
+  const [, script] = /^deno eval '(.*)'$/.exec(command("deno eval"))!;
+  const here = script.replace("ws://localhost:8443/", relay.url);
+  const ending = "s.addEventListener('message', () => Deno.exit(0))";
+  const { stdout } = await run({ command: [Deno.execPath(), "eval", `${here}; ${ending}`] });
+  assertEquals(stdout, "hello\n");
+});
+
+Deno.test("README's certificate works with the TLS example", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const openssl = await run({ command: command("openssl").split(" "), cwd: directory });
+    assertEquals(openssl.code, 0, openssl.stderr);
+    const start = command("deno run -A main.ts --config").split(" ");
+    const config = `${ROOT}${start.at(-1)}`;
+    await using program = await Program.start({
+      args: ["--config", config, ...FREE_PORTS],
+      cwd: directory,
+    });
+    assertMatch(program.url, /^wss:/);
+    const caCerts = [await Deno.readTextFile(`${directory}/cert.pem`)];
+    using client = Deno.createHttpClient({ caCerts });
+    await using alice = await connect(program, { client });
+    alice.send("secret");
+    assertEquals(await alice.next(), "secret");
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("README's curl commands answer", async () => {
+  await using relay = await startRelay();
+  const curl = async (line: string) => {
+    const url = line.replace("http://localhost:9090/", relay.metricsUrl!);
+    return (await run({ command: url.split(" ") })).stdout;
+  };
+  assertMatch(await curl(command("curl -s http://localhost:9090/metrics")), /^websocket_/m);
+  assertEquals(await curl(command("curl -s http://localhost:9090/readyz")), "ready\n");
+});
+
+Deno.test("README has no command that nothing runs", () => {
+  command("npx -y deno@2.9.6 test"); // By .ci/run.
+  command("deno task ok"); // By .ci/run.
+  command("deno task compile"); // By compile_test.ts.
+  assertEquals(COMMANDS.filter((line) => !tested.has(line)), []);
+});
+
+Deno.test("README's tables name every key with its default, and every metric", async () => {
+  for (const [path, key] of KEYS) {
+    if (key.properties) continue;
+    const value = path.split(".").reduce<unknown>(
+      (node, name) => (node as Record<string, unknown>)[name],
+      DEFAULT_CONFIG,
+    );
+    const row = new RegExp(`^\\| \`${path}\` +\\| \`${value}\` +\\|`, "m");
+    assert(row.test(README), `README has no row for ${path} with default ${value}`);
+  }
+  await using relay = await startRelay();
+  const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).text();
+  for (const [, name, type] of metrics.matchAll(/^# TYPE ((?:websocket|relay)_\w+) (\w+)$/gm)) {
+    const row = new RegExp(`^\\| \`${name}(\\{[\\w,]+\\})?\` *\\| ${type} +\\|`, "m");
+    assert(row.test(README), `README has no row for the ${type} ${name}`);
+  }
+});
