@@ -53,12 +53,22 @@ export interface Connection<Data> {
   write(data: Data): void;
   /** Starts to end the connection with a close frame, behind everything that was written before. */
   close(close: Close): void;
+  /** Ends the connection as soon as the transport can; the close frame arrives if nothing is in its way. */
+  evict(close: Close): void;
+  /** Ends the connection at once, without a word, where the transport can. */
+  terminate(): void;
+  /** Stops reading from the client, whose messages come faster than they can be passed on. */
+  pause?(): void;
+  /** Reads from the client again. */
+  resume?(): void;
 }
 
 /** One connected client inside the hub, as {@link Hub.join} returned it. */
 export class Member<Data> {
   /** How many bytes its messages take up that wait for their turn to be sent. */
   queuedBytes = 0;
+  /** Whether its transport was told to stop reading from it. */
+  paused = false;
 
   /** Made by the hub. */
   constructor(
@@ -141,7 +151,8 @@ interface Queued<Message, Data> {
  *
  * A backlog can also be the relay's own: it takes in a burst faster than it can hand it on. So while
  * backlogs shrink, the next batch waits (a quarter of a second at most) before anybody is judged by
- * them. What the burst's sender has waiting meanwhile is bounded, or it is evicted for its `rate`.
+ * them. Its sender is not read from meanwhile, or, where the transport cannot stop that, evicted
+ * for its `rate` once it has too much waiting.
  *
  * @example
  * ```ts
@@ -158,6 +169,8 @@ interface Queued<Message, Data> {
  *   backlog: () => 0,
  *   write: (message) => heard.push(message),
  *   close: () => {},
+ *   evict: () => {},
+ *   terminate: () => {},
  * });
  * hub.publish(alice, "hello", 5);
  * await new Promise((resolve) => setImmediate(resolve)); // The end of this turn.
@@ -223,6 +236,10 @@ export class Hub<Message, Data> {
       return this.#evict(sender, "rate");
     }
     sender.queuedBytes += cost;
+    if (!sender.paused && sender.queuedBytes > MAX_BATCH_BYTES) {
+      sender.paused = true;
+      sender.connection.pause?.();
+    }
     this.#messages++;
     this.#receivedBytes += bytes;
     if (this.#queue.push({ sender, message, bytes }) === 1) setImmediate(() => this.#turn());
@@ -261,7 +278,10 @@ export class Hub<Message, Data> {
 
   /** Removes the members that have not gone away after {@link Hub.close}. */
   drop(): void {
-    for (const member of this.#members) this.leave(member, "dropped");
+    for (const member of this.#members) {
+      member.connection.terminate();
+      this.leave(member, "dropped");
+    }
   }
 
   /** Takes a snapshot of the numbers; asks each member for its backlog. */
@@ -333,11 +353,15 @@ export class Hub<Message, Data> {
   #send(queued: Queued<Message, Data>[]): void {
     const started = performance.now();
     let bytes = 0;
-    const messages = queued.map((each) => {
-      bytes += each.bytes;
-      each.sender.queuedBytes -= each.bytes + QUEUED_MESSAGE_BYTES;
-      return each.message;
-    });
+    for (const { sender, bytes: own } of queued) {
+      bytes += own;
+      sender.queuedBytes -= own + QUEUED_MESSAGE_BYTES;
+      if (sender.paused && sender.queuedBytes <= MAX_BATCH_BYTES) {
+        sender.paused = false;
+        sender.connection.resume?.();
+      }
+    }
+    const messages = queued.map(({ message }) => message);
     for (const data of this.#options.encode(messages)) {
       for (const member of this.#members) member.connection.write(data);
     }
@@ -352,7 +376,7 @@ export class Hub<Message, Data> {
   }
 
   #evict(member: Member<Data>, reason: "slow" | "rate" | "too_big"): void {
-    member.connection.close(CLOSE[reason]);
+    member.connection.evict(CLOSE[reason]);
     this.leave(member, reason);
   }
 }

@@ -21,6 +21,12 @@ class FakeConnection implements Connection<string> {
   close(close: Close): void {
     this.closes.push(close);
   }
+
+  evict(close: Close): void {
+    this.closes.push(close);
+  }
+
+  terminate(): void {}
 }
 
 function setUp() {
@@ -157,6 +163,8 @@ Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", as
     backlog: () => 0,
     write: (batch) => sizes.push(batch),
     close: () => {},
+    evict: () => {},
+    terminate: () => {},
   });
   for (const size of [1e6, 1e5, 1e5, 1e5, 1e6]) hub.publish(alice, size, size);
   await turns();

@@ -48,6 +48,9 @@ async function run({ config, origin }: LoadedConfig): Promise<number> {
   surviveThePlatform();
   const relay = await start(config);
   logStart(relay, config, origin);
+  if (Deno.build.os !== "windows") {
+    Deno.addSignalListener("SIGHUP", () => void relay.reload());
+  }
 
   const end = await Promise.race([firstSignal(), relay.died]);
   const asked = end === "SIGINT" || end === "SIGTERM";

@@ -9,8 +9,10 @@ import { type Cause, CLOSE, Hub, type HubStats } from "./hub.ts";
 import { log } from "./log.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
 import { descriptorLimit } from "./process_stats.ts";
-import { loadCertificate } from "./tls.ts";
-import { native, type NativeMessage } from "./transport/native.ts";
+import { followCertificate, loadCertificate } from "./tls.ts";
+import { native } from "./transport/native.ts";
+import type { Transport } from "./transport/transport.ts";
+import { ws } from "./transport/ws.ts";
 import { within } from "./within.ts";
 
 /** How a shutdown went for the clients that were connected when it came to their turn. */
@@ -31,14 +33,14 @@ export interface Relay extends AsyncDisposable {
   readonly died: Promise<string>;
   /** Takes a snapshot of the hub's numbers. */
   stats(): HubStats;
+  /** Reads the certificate's files again, as the relay does by itself every few seconds. */
+  reload(): Promise<void>;
   /**
    * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
    * away and waits for them, at most `shutdown.timeout_seconds`. Later calls join the first.
    */
   stop(): Promise<Farewell>;
 }
-
-const TRANSPORTS = { native };
 
 /** How long a listener may take to end once its clients are gone, so that one stuck peer costs little. */
 const LISTENER_GRACE_SECONDS = 1;
@@ -66,15 +68,26 @@ const LISTENER_GRACE_SECONDS = 1;
  * @throws {ConfigError} If the certificate or its key cannot be used.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
-export async function start(config: Config): Promise<Relay> {
+export function start(config: Config): Promise<Relay> {
+  switch (config.server.transport) {
+    case "native":
+      return startOn(native, config);
+    case "ws":
+      return startOn(ws, config);
+  }
+}
+
+async function startOn<Message, Data>(
+  transport: Transport<Message, Data>,
+  config: Config,
+): Promise<Relay> {
   const { server, limits, shutdown } = config;
-  const certificate = server.tls.enabled ? await loadCertificate(server.tls) : undefined;
-  const transport = TRANSPORTS[server.transport];
+  let certificate = server.tls.enabled ? await loadCertificate(server.tls) : null;
   let draining = false;
   let farewell = { closed: 0, dropped: 0 };
 
   await using onFailure = new AsyncDisposableStack();
-  const hub: Hub<NativeMessage, NativeMessage> = new Hub({
+  const hub: Hub<Message, Data> = new Hub({
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
     maxMessageBytes: limits.max_message_bytes,
@@ -89,21 +102,22 @@ export async function start(config: Config): Promise<Relay> {
   const metrics: Metrics = onFailure.use(createMetrics({
     stats: () => hub.stats(),
     transport: server.transport,
-    certificateExpires: certificate && (() => certificate.expires),
+    certificateExpires: certificate ? () => certificate!.expires : undefined,
   }));
-  const listener = bind("server", server, () =>
+  const listener = await bind("server", server, () =>
     transport.listen({
       hub,
       hostname: server.hostname,
       port: server.port,
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
+      maxMessageBytes: limits.max_message_bytes,
       maxConnections: limits.max_connections,
       draining: () => draining,
     }));
   onFailure.defer(() => listener.stop(0));
   const metricsListener = config.metrics.enabled
-    ? bind("metrics", config.metrics, () =>
+    ? await bind("metrics", config.metrics, () =>
       serveMetrics({
         hostname: config.metrics.hostname,
         port: config.metrics.port,
@@ -112,6 +126,12 @@ export async function start(config: Config): Promise<Relay> {
       }))
     : null;
   warnOfFewDescriptors(limits.max_connections);
+  const following = certificate && listener.replaceCertificate
+    ? followCertificate(server.tls, certificate, (next) => {
+      listener.replaceCertificate!(next);
+      certificate = next;
+    })
+    : null;
   onFailure.move();
 
   async function shutDown(): Promise<Farewell> {
@@ -124,6 +144,7 @@ export async function start(config: Config): Promise<Relay> {
     const left = Math.max(0, deadline - performance.now()) / 1000;
     await listener.stop(Math.min(left, LISTENER_GRACE_SECONDS));
     await metricsListener?.stop(LISTENER_GRACE_SECONDS);
+    await following?.stop();
     metrics[Symbol.dispose]();
     return farewell;
   }
@@ -140,24 +161,31 @@ export async function start(config: Config): Promise<Relay> {
       urlOf("http", config.metrics.hostname, metricsListener.port),
     died: Promise.race(died),
     stats: () => hub.stats(),
+    async reload() {
+      if (following) await following.look();
+      else if (certificate) {
+        log.warn("A new certificate needs a restart with server.transport native");
+      }
+    },
     stop,
     [Symbol.asyncDispose]: async () => void await stop(),
   };
 }
 
-function bind<T>(
-  section: string,
-  { hostname, port }: Config["metrics" | "server"],
-  listen: () => T,
-): T {
+async function bind<T>(
+  section: "metrics" | "server",
+  { hostname, port }: Config[typeof section],
+  listen: () => T | Promise<T>,
+): Promise<T> {
   try {
-    return listen();
+    return await listen();
   } catch (error) {
-    const why = error instanceof Deno.errors.AddrInUse
+    const { code, message } = error as Error & { code?: string };
+    const why = code === "EADDRINUSE"
       ? `the port is taken; set ${section}.port to another`
-      : error instanceof Deno.errors.AddrNotAvailable
+      : code === "EADDRNOTAVAIL"
       ? `${section}.hostname must be an address of this machine`
-      : (error as Error).message;
+      : message;
     throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });
   }
 }

@@ -13,7 +13,7 @@ const server = z.strictObject({
     .describe("The address to bind."),
   port: z.int().min(0).max(65535).default(8443)
     .describe("The port to bind; 0 takes a free one."),
-  transport: z.enum(["native"]).default("native")
+  transport: z.enum(["native", "ws"]).default("native")
     .describe("What carries the WebSockets."),
   tls: z.strictObject({
     enabled: z.boolean().default(false)
@@ -71,7 +71,7 @@ export interface Config {
   server: {
     hostname: string;
     port: number;
-    transport: "native";
+    transport: "native" | "ws";
     tls: { enabled: boolean; cert_file: string; key_file: string };
     idle_timeout_seconds: number;
   };

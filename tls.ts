@@ -6,6 +6,7 @@
 
 import { X509Certificate } from "node:crypto";
 import { type Config, ConfigError } from "./config.ts";
+import { log } from "./log.ts";
 
 /** A certificate and its key that fit each other. */
 export interface Certificate {
@@ -36,6 +37,58 @@ export async function loadCertificate(
     problems.push(problem);
   }
   throw new ConfigError(problems);
+}
+
+/** How often the files are looked at; reading two small files costs nothing, and works on every file system. */
+const LOOK_MILLISECONDS = 2000;
+
+/** Follows the files of a certificate until it is stopped. */
+export interface Following {
+  /** Looks at the files now. */
+  look(): Promise<void>;
+  /** Stops looking. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Calls back whenever the files hold another certificate that can be used. One that cannot is logged,
+ * once, and the one before stays.
+ */
+export function followCertificate(
+  tls: Config["server"]["tls"],
+  current: Certificate,
+  use: (certificate: Certificate) => void,
+): Following {
+  let seen = current.cert + current.key;
+  let looking: Promise<void> = Promise.resolve();
+
+  async function look(): Promise<void> {
+    const found = await contents(tls);
+    if (found === seen) return;
+    seen = found;
+    try {
+      const next = await loadCertificate(tls);
+      use(next);
+      log.info("Certificate replaced, expires {expires}", { expires: next.expires.toISOString() });
+    } catch (error) {
+      log.error("Certificate not replaced: {reason}", { reason: (error as Error).message });
+    }
+  }
+  const timer = setInterval(() => void again(), LOOK_MILLISECONDS);
+  const again = () => looking = looking.then(look);
+  return {
+    look: again,
+    async stop() {
+      clearInterval(timer);
+      await looking;
+    },
+  };
+}
+
+/** The texts of both files, or why they cannot be read: anything that differs when they change. */
+async function contents({ cert_file, key_file }: Config["server"]["tls"]): Promise<string> {
+  const texts = [cert_file, key_file].map((file) => Deno.readTextFile(file).catch(String));
+  return (await Promise.all(texts)).join("");
 }
 
 async function read(path: string, file: string, problems: string[]): Promise<string> {

@@ -7,9 +7,9 @@
 import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
 import { type Refusal, refuse } from "../handshake.ts";
-import type { Cause, Connection, Hub, Member } from "../hub.ts";
+import type { Cause, Close, Connection, Hub, Member } from "../hub.ts";
 import { type Listener, watch } from "../listener.ts";
-import type { ListenOptions, Transport } from "./transport.ts";
+import { type ListenOptions, peerName, type Transport } from "./transport.ts";
 
 /** A message as the platform hands it over: text or binary. */
 export type NativeMessage = string | ArrayBuffer;
@@ -26,19 +26,20 @@ export const native: Transport<NativeMessage, NativeMessage> = {
 
 type NativeHub = Hub<NativeMessage, NativeMessage>;
 
-function listen(
+// deno-lint-ignore require-await -- other transports have to wait, so all errors are rejections.
+async function listen(
   options: ListenOptions<NativeMessage, NativeMessage>,
-): Listener {
+): Promise<Listener> {
   // Without this each connection keeps a buffer as large as the largest message it was ever sent.
   Deno.env.set("DENO_USE_WRITEV", "1");
 
-  const { hub, maxConnections, idleTimeoutSeconds } = options;
+  const { hub, maxConnections, idleTimeoutSeconds, certificate } = options;
   const upgrading = new Set<WebSocket>();
 
   const server = Deno.serve({
     hostname: options.hostname,
     port: options.port,
-    ...options.certificate,
+    ...(certificate && { cert: certificate.cert, key: certificate.key }),
     onListen: () => {},
     onError: () => {
       hub.reject("bad_request");
@@ -103,11 +104,14 @@ function connection(
   socket: WebSocket,
   peer: string,
 ): Connection<NativeMessage> {
+  const end = ({ code, reason }: Close) => socket.close(code, reason);
   return {
     peer,
     backlog: () => socket.bufferedAmount,
     write: (message) => socket.send(message),
-    close: ({ code, reason }) => socket.close(code, reason),
+    close: end,
+    evict: end,
+    terminate: () => {}, // The platform has no way; the close frame waits until TCP gives up.
   };
 }
 
@@ -119,8 +123,7 @@ function causeOf(event: CloseEvent): Cause {
 
 function peerOf(address: Deno.Addr): string {
   if (address.transport !== "tcp") return address.transport;
-  const { hostname, port } = address;
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+  return peerName(address.hostname, address.port);
 }
 
 function answer({ status, headers, body }: Refusal): Response {

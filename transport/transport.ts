@@ -6,16 +6,10 @@
 
 import type { Hub } from "../hub.ts";
 import type { Listener } from "../listener.ts";
+import type { Certificate } from "../tls.ts";
 
 export type { Listener } from "../listener.ts";
-
-/** A certificate and its key, both PEM text. */
-export interface Certificate {
-  /** The certificate chain, the server's own certificate first. */
-  readonly cert: string;
-  /** The private key of the first certificate. */
-  readonly key: string;
-}
+export type { Certificate } from "../tls.ts";
 
 /** What a transport listens with. */
 export interface ListenOptions<Message, Data> {
@@ -25,10 +19,12 @@ export interface ListenOptions<Message, Data> {
   readonly hostname: string;
   /** The port to bind; 0 takes a free one. */
   readonly port: number;
-  /** Given: TLS. */
-  readonly certificate?: Certificate;
+  /** With a certificate: TLS. */
+  readonly certificate: Certificate | null;
   /** A client that is silent is pinged after half of this time and dropped after all of it. */
   readonly idleTimeoutSeconds: number;
+  /** The largest message; a transport may refuse a larger one itself. */
+  readonly maxMessageBytes: number;
   /** How many clients may be connected. */
   readonly maxConnections: number;
   /** Tells whether a shutdown has begun. */
@@ -44,7 +40,18 @@ export interface Transport<Message, Data> {
   /**
    * Binds the port and begins to admit clients.
    *
-   * @throws {Deno.errors.AddrInUse} If the port is taken, and other errors of the platform.
+   * @throws {Error} If the platform cannot; `code` is `EADDRINUSE` if the port is taken.
    */
-  listen(options: ListenOptions<Message, Data>): Listener;
+  listen(options: ListenOptions<Message, Data>): Promise<TransportListener>;
+}
+
+/** A listening transport. */
+export interface TransportListener extends Listener {
+  /** Serves new connections with another certificate; absent where only a restart can do that. */
+  replaceCertificate?(certificate: Certificate): void;
+}
+
+/** Names the other end of a connection as the logs do, for example `192.0.2.7:51034`. */
+export function peerName(hostname: string, port: number): string {
+  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }

@@ -1,0 +1,162 @@
+/**
+ * The transport for the open internet and for large fan-out: `node:http` or `node:https` with the
+ * `ws` package.
+ *
+ * @module
+ */
+
+import { STATUS_CODE, STATUS_TEXT } from "@std/http";
+import type { Buffer } from "node:buffer";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+// @ts-types="npm:@types/ws@8.18.1"
+import { WebSocketServer } from "ws";
+import { type HandshakeRequest, type Refusal, refuse } from "../handshake.ts";
+import { within } from "../within.ts";
+import type { ListenOptions, Transport, TransportListener } from "./transport.ts";
+import { ReasonedWebSocket, WsClients } from "./ws_clients.ts";
+import { encode, type WsMessage } from "./ws_frames.ts";
+
+export type { WsMessage } from "./ws_frames.ts";
+
+/** Carries the hub on `ws`. The frames of a batch are built once; every socket is given the same buffer. */
+export const ws: Transport<WsMessage, Buffer> = { encode, maxBatchDeliveries: Infinity, listen };
+
+const HANDSHAKE_TIMEOUT_SECONDS = 10;
+const MAX_HEADER_BYTES = 16 * 1024;
+const MAX_HEADERS = 100;
+
+async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<TransportListener> {
+  const { hub, certificate } = options;
+  const head = { maxHeaderSize: MAX_HEADER_BYTES };
+  const tls = certificate &&
+    createTlsServer({
+      ...head,
+      cert: certificate.cert,
+      key: certificate.key,
+      ALPNProtocols: ["http/1.1"],
+    });
+  const server: Server = tls ?? createServer(head);
+  server.maxHeadersCount = MAX_HEADERS;
+  const handshakes = new Handshakes(server);
+  const clients = new WsClients(hub, options.idleTimeoutSeconds);
+  const upgrader = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: options.maxMessageBytes,
+    WebSocket: ReasonedWebSocket,
+  });
+
+  const decide = (request: IncomingMessage): Refusal | null => {
+    const { draining, maxConnections } = options;
+    const state = { draining: draining(), connected: hub.size, maxConnections };
+    const refusal = refuse(facts(request), state);
+    if (refusal) hub.reject(refusal.reason);
+    return refusal;
+  };
+  server.on("request", (request, response) => {
+    const { status, headers, body } = decide(request) ?? UNREADABLE;
+    response.writeHead(status, headersOf(headers, body)).end(`${body}\n`);
+  });
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, rest: Buffer) => {
+    socket.on("error", () => {}); // Its close follows, and says all there is to say.
+    const refusal = decide(request);
+    if (refusal) return socket.end(answer(refusal));
+    handshakes.finished(socket);
+    upgrader.handleUpgrade(request, socket, rest, (client) => clients.add(client, socket));
+  });
+  server.on("clientError", (_error, socket) => {
+    hub.reject(UNREADABLE.reason);
+    socket.end(answer(UNREADABLE));
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.hostname, () => resolve());
+  });
+  const died = Promise.withResolvers<string>();
+  let stopping = false;
+  server.on("error", (error) => died.resolve(String(error)));
+  server.on("close", () => {
+    if (!stopping) died.resolve("it stopped by itself");
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    died: died.promise,
+    replaceCertificate: tls ? ({ cert, key }) => tls.setSecureContext({ cert, key }) : undefined,
+    async stop(graceSeconds) {
+      stopping = true;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      handshakes.abort();
+      clients.stop();
+      await within(graceSeconds, closed);
+    },
+  };
+}
+
+/** The connections that have not become WebSockets: none may stay so for long. */
+class Handshakes {
+  /** Each one's socket and timer, by the address of its peer. */
+  readonly #pending = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
+
+  constructor(server: Server) {
+    // With TLS this is the socket beneath, so an unfinished TLS handshake counts as well.
+    server.on("connection", (socket: Socket) => {
+      const timer = setTimeout(() => socket.destroy(), HANDSHAKE_TIMEOUT_SECONDS * 1000);
+      const name = nameOf(socket);
+      this.#pending.set(name, { socket, timer });
+      socket.once("close", () => this.#remove(name));
+    });
+  }
+
+  /** Lets a connection live on as a WebSocket. */
+  finished(socket: Socket): void {
+    this.#remove(nameOf(socket));
+  }
+
+  /** Ends all that are left. */
+  abort(): void {
+    for (const { socket } of this.#pending.values()) socket.destroy();
+  }
+
+  #remove(name: string): void {
+    clearTimeout(this.#pending.get(name)?.timer);
+    this.#pending.delete(name);
+  }
+}
+
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+const UNREADABLE: Refusal = {
+  reason: "bad_request",
+  status: STATUS_CODE.BadRequest,
+  headers: {},
+  body: "the request could not be understood",
+};
+
+function facts({ method = "", url = "", headers }: IncomingMessage): HandshakeRequest {
+  const [path] = url.startsWith("/") ? url.split("?") : [URL.parse(url)?.pathname ?? ""];
+  return { method, path, header: (name) => headers[name]?.toString() ?? null };
+}
+
+function headersOf(headers: Refusal["headers"], body: string): Record<string, string | number> {
+  return {
+    ...headers,
+    "connection": "close",
+    "content-type": "text/plain;charset=UTF-8",
+    "content-length": body.length + 1,
+  };
+}
+
+/** Writes a refusal for a connection that `node:http` has handed over. */
+function answer({ status, headers, body }: Refusal): string {
+  const fields = Object.entries(headersOf(headers, body)).map(([name, value]) =>
+    `${name}: ${value}`
+  );
+  const text = STATUS_TEXT[status as keyof typeof STATUS_TEXT];
+  return [`HTTP/1.1 ${status} ${text}`, ...fields, "", `${body}\n`].join("\r\n");
+}
