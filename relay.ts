@@ -183,7 +183,7 @@ async function bind<T>(
     const { code, message } = error as Error & { code?: string };
     const why = code === "EADDRINUSE"
       ? `the port is taken; set ${section}.port to another`
-      : code === "EADDRNOTAVAIL"
+      : code === "EADDRNOTAVAIL" || code === "EINVAL"
       ? `${section}.hostname must be an address of this machine`
       : message;
     throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });

@@ -40,7 +40,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   const server: Server = tls ?? createServer(head);
   server.maxHeadersCount = MAX_HEADERS;
   const handshakes = new Handshakes(server);
-  const clients = new WsClients(hub, options.idleTimeoutSeconds);
+  const clients = new WsClients(hub);
   const upgrader = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -76,6 +76,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     server.once("error", reject);
     server.listen(options.port, options.hostname, () => resolve());
   });
+  clients.watch(options.idleTimeoutSeconds);
   const died = Promise.withResolvers<string>();
   let stopping = false;
   server.on("error", (error) => died.resolve(String(error)));

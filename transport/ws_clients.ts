@@ -48,11 +48,15 @@ interface Client {
 export class WsClients {
   readonly #hub: Hub<WsMessage, Buffer>;
   readonly #clients = new Set<Client>();
-  readonly #sweeping: ReturnType<typeof setInterval>;
+  #sweeping: ReturnType<typeof setInterval> | undefined;
+
+  /** Begins without clients. */
+  constructor(hub: Hub<WsMessage, Buffer>) {
+    this.#hub = hub;
+  }
 
   /** Begins to watch for silence. */
-  constructor(hub: Hub<WsMessage, Buffer>, idleTimeoutSeconds: number) {
-    this.#hub = hub;
+  watch(idleTimeoutSeconds: number): void {
     this.#sweeping = setInterval(() => this.#sweep(), idleTimeoutSeconds * 1000 / SWEEPS);
   }
 

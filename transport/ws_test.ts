@@ -1,0 +1,183 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { CLOSE } from "../hub.ts";
+import { makeCertificate } from "../testing/certificate.ts";
+import { closeAll, connect, connectAll } from "../testing/client.ts";
+import { Program } from "../testing/program.ts";
+import { frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";
+import { type Changes, startRelay } from "../testing/start.ts";
+import { until } from "../testing/wait.ts";
+
+const start = ({ server, ...rest }: Changes = {}) => {
+  return startRelay({ ...rest, server: { transport: "ws", ...server } });
+};
+
+/** Reads frames until one closes, and returns its code and reason. */
+async function closeOf(client: RawClient): Promise<{ code: number; reason: string }> {
+  let last = await client.next();
+  while (last.opcode !== OPCODE.close) last = await client.next();
+  const { payload } = last;
+  return {
+    code: payload[0] << 8 | payload[1],
+    reason: new TextDecoder().decode(payload.subarray(2)),
+  };
+}
+
+Deno.test("ws slows a flooding client down, and everybody gets everything", async () => {
+  await using relay = await start({ limits: { max_message_bytes: 16 * 1024 } });
+  const readers = await connectAll(relay, 20);
+  using flooder = await RawClient.join(relay);
+  const count = 1000;
+  flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.text, "x".repeat(16 * 1024)))));
+  for (const reader of readers) assertEquals((await reader.take(count)).length, count);
+  assertEquals(relay.stats().connected, 21);
+  await closeAll(readers);
+});
+
+Deno.test("ws refuses a message that is too big while it arrives, whole or in fragments", async () => {
+  await using relay = await start({ limits: { max_message_bytes: 1000 } });
+  using whole = await RawClient.join(relay);
+  whole.send(frame(OPCODE.text, "x".repeat(5000)).subarray(0, 100));
+  assertEquals(await closeOf(whole), CLOSE.too_big);
+  using pieces = await RawClient.join(relay);
+  pieces.send(frame(OPCODE.text, "x".repeat(600), { fin: false }));
+  pieces.send(frame(OPCODE.continuation, "x".repeat(600), { fin: false }));
+  assertEquals(await closeOf(pieces), CLOSE.too_big);
+  assertEquals(relay.stats().evictions.too_big, 2);
+});
+
+const BREACHES: [what: string, bytes: Uint8Array, code: number][] = [
+  ["a reserved opcode", frame(3), 1002],
+  ["a reserved bit", frame(OPCODE.text, "x", { reserved: 4 }), 1002],
+  ["an unmasked frame", frame(OPCODE.text, "x", { masked: false }), 1002],
+  ["text that is not UTF-8", frame(OPCODE.text, new Uint8Array([0xff])), 1007],
+];
+for (const [what, bytes, code] of BREACHES) {
+  Deno.test(`ws answers ${what} with ${code}`, async () => {
+    await using relay = await start();
+    using client = await RawClient.join(relay);
+    client.send(bytes);
+    assertEquals((await closeOf(client)).code, code);
+    await until(() => relay.stats().evictions.error === 1, "the eviction");
+  });
+}
+
+Deno.test("ws pings a silent client before it drops it", async () => {
+  await using relay = await start({ server: { idle_timeout_seconds: 1 } });
+  using client = await RawClient.join(relay);
+  assertEquals((await client.next()).opcode, OPCODE.ping);
+  assertEquals(relay.stats().connected, 1);
+  await until(() => relay.stats().evictions.idle === 1, "the eviction");
+  await client.ended;
+});
+
+Deno.test("ws ends handshakes that are not finished in time, TLS ones included", async () => {
+  const directory = await Deno.makeTempDir();
+  const files = await makeCertificate(directory, "own");
+  await using plain = await start();
+  await using secure = await start({ server: { tls: { enabled: true, ...files } } });
+  using silent = await RawClient.open(plain);
+  using half = await RawClient.open(plain);
+  half.send(handshake().slice(0, 40));
+  using noHello = await RawClient.open(secure);
+  await using alice = await connect(plain);
+  const started = performance.now();
+  await Promise.all([silent.ended, half.ended, noHello.ended]);
+  assert(performance.now() - started > 5000, "they were ended at once");
+  alice.send("still here");
+  assertEquals(await alice.next(), "still here");
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("ws bounds the head of a request", async () => {
+  await using relay = await start();
+  using client = await RawClient.open(relay);
+  const answer = await client.ask(handshake({ "X-Long": "x".repeat(20_000) }));
+  assertMatch(answer, /^HTTP\/1\.1 4\d\d /);
+  assertEquals(relay.stats().rejections.bad_request, 1);
+});
+
+Deno.test("ws frees the descriptor and the memory of a client that never reads at once", async () => {
+  const peers = 20, backlog = 8 * 1024 * 1024;
+  await using program = await Program.start({
+    env: { RELAY_SERVER_TRANSPORT: "ws", RELAY_LIMITS_MAX_BACKLOG_BYTES: `${backlog}` },
+  });
+  const metric = async (name: string) => {
+    const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
+    return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics)![1]);
+  };
+  using alice = await RawClient.join(program);
+  const descriptors = await metric("process_open_fds");
+  const memory = await metric("process_resident_memory_bytes");
+  const stuck = await Promise.all(Array.from({ length: peers }, () => RawClient.join(program)));
+  for (const client of stuck) client.pause();
+  const megabyte = frame(OPCODE.binary, new Uint8Array(1024 * 1024));
+  while (
+    await metric('websocket_evictions_total{reason="slow"}'.replace(/[{}]/g, "\\$&")) < peers
+  ) {
+    alice.send(megabyte);
+    await alice.next();
+  }
+  await until(
+    async () => await metric("process_open_fds") <= descriptors + 2, // The scrape's own.
+    "the descriptors to be free",
+  );
+  await until(
+    async () => await metric("process_resident_memory_bytes") - memory < peers * backlog / 2,
+    "the memory to be free",
+  );
+  for (const client of stuck) client.reset();
+});
+
+Deno.test("ws replaces its certificate when the files change, and keeps it when they break", async () => {
+  const directory = await Deno.makeTempDir();
+  const files = await makeCertificate(directory, "own", 10);
+  const old = await Deno.readTextFile(files.cert_file);
+  await using relay = await start({ server: { tls: { enabled: true, ...files } } });
+  const join = async (cert: string) => {
+    using client = Deno.createHttpClient({ caCerts: [cert] });
+    return await connect(relay, { client });
+  };
+  const expiry = async () => {
+    const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).text();
+    const name = "websocket_tls_certificate_expiry_timestamp_seconds";
+    return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)![1]);
+  };
+  await using alice = await join(old);
+  const firstExpiry = await expiry();
+
+  await Deno.writeTextFile(files.cert_file, "broken");
+  await relay.reload();
+  await (await join(old)).close();
+  assertEquals(await expiry(), firstExpiry);
+
+  await makeCertificate(directory, "own", 20);
+  const renewed = await Deno.readTextFile(files.cert_file);
+  await until(async () => await expiry() > firstExpiry, "the files to be noticed");
+  await using bob = await join(renewed);
+  await assertRejects(() => join(old));
+  bob.send("old and new");
+  assertEquals(await alice.next(), "old and new");
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
+  const directory = await Deno.makeTempDir();
+  const files = await makeCertificate(directory, "own");
+  await using program = await Program.start({
+    env: {
+      RELAY_SERVER_TRANSPORT: "ws",
+      RELAY_SERVER_TLS_ENABLED: "true",
+      RELAY_SERVER_TLS_CERT_FILE: files.cert_file,
+      RELAY_SERVER_TLS_KEY_FILE: files.key_file,
+    },
+  });
+  const caCerts = [await Deno.readTextFile(files.cert_file)];
+  const port = Number(new URL(program.url).port);
+  using tls = await Deno.connectTls({ port, caCerts, alpnProtocols: ["h2", "http/1.1"] });
+  assertEquals((await tls.handshake()).alpnProtocol, "http/1.1");
+  await makeCertificate(directory, "own");
+  program.signal("SIGHUP");
+  await until(() => program.stderr.includes("Certificate replaced, expires 20"), "the log line");
+  await Deno.remove(directory, { recursive: true });
+});
