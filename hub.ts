@@ -124,17 +124,17 @@ export interface HubStats {
 /** How much a batch may hold; a single message may be larger. */
 const MAX_BATCH_BYTES = 256 * 1024;
 
-/** How many messages of the largest size a sender may have waiting before it is evicted. */
-const MAX_QUEUED_MESSAGES = 16;
+/** How much a sender may have waiting before it is evicted: so much, or so many of the largest messages. */
+const MAX_QUEUED_BYTES = 4 * 1024 * 1024, MAX_QUEUED_MESSAGES = 16;
 
 /** What a message costs while it waits, on top of its payload: many empty ones are much, too. */
 const QUEUED_MESSAGE_BYTES = 64;
 
-/** After so many turns without any progress, the backlogs that remain are the clients' own. */
-const QUIET_TURNS = 4;
+/** After so long without any backlog shrinking, those that remain are the clients' own. */
+const QUIET_MILLISECONDS = 4;
 
-/** How long a batch waits for members over the limit while there is progress. */
-const PATIENCE_MILLISECONDS = 250;
+/** How long a batch waits at most for members over the limit, while backlogs shrink or a burst lasts. */
+const PATIENCE_MILLISECONDS = 1000;
 
 interface Queued<Message, Data> {
   readonly sender: Member<Data>;
@@ -149,10 +149,10 @@ interface Queued<Message, Data> {
  * as one batch, or as several of a bounded size, one a turn. A member whose backlog is over the
  * limit by then is evicted instead of written to: the others never wait for it.
  *
- * A backlog can also be the relay's own: it takes in a burst faster than it can hand it on. So while
- * backlogs shrink, the next batch waits (a quarter of a second at most) before anybody is judged by
- * them. Its sender is not read from meanwhile, or, where the transport cannot stop that, evicted
- * for its `rate` once it has too much waiting.
+ * A backlog need not be its client's fault: a burst comes in faster than it can be handed on. So
+ * while backlogs shrink, or a burst lasts, the next batch waits (a second at most)
+ * before anybody is judged. Meanwhile the burst's sender is not read from, or, where the
+ * transport cannot stop that, evicted for its `rate` once it has too much waiting.
  *
  * @example
  * ```ts
@@ -183,8 +183,12 @@ export class Hub<Message, Data> {
   #queue: Queued<Message, Data>[] = [];
   #closed: PromiseWithResolvers<void> | undefined;
 
-  #backlog = 0; // Over all members, when it was last looked at.
-  #quietTurns = 0;
+  #queuedBytes = 0;
+
+  // What the judgement of slow members remembers of earlier turns.
+  #backlog = 0; // Over all members.
+  #burstAt = -Infinity;
+  #progressAt = 0;
   #overLimitSince: number | undefined;
 
   #connections = 0;
@@ -230,11 +234,8 @@ export class Hub<Message, Data> {
     const { maxMessageBytes } = this.#options;
     if (bytes > maxMessageBytes) return this.#evict(sender, "too_big");
     const cost = bytes + QUEUED_MESSAGE_BYTES;
-    if (
-      sender.queuedBytes + cost > MAX_QUEUED_MESSAGES * (maxMessageBytes + QUEUED_MESSAGE_BYTES)
-    ) {
-      return this.#evict(sender, "rate");
-    }
+    const most = Math.max(MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES * maxMessageBytes);
+    if (sender.queuedBytes + cost > most) return this.#evict(sender, "rate");
     sender.queuedBytes += cost;
     if (!sender.paused && sender.queuedBytes > MAX_BATCH_BYTES) {
       sender.paused = true;
@@ -242,6 +243,7 @@ export class Hub<Message, Data> {
     }
     this.#messages++;
     this.#receivedBytes += bytes;
+    this.#queuedBytes += cost;
     if (this.#queue.push({ sender, message, bytes }) === 1) setImmediate(() => this.#turn());
   }
 
@@ -308,11 +310,14 @@ export class Hub<Message, Data> {
     };
   }
 
-  /** Ends a turn of the event loop: sends a batch, unless it is better to wait for the next turn. */
+  /** Ends a turn of the event loop: sends a batch, unless it is better to wait a moment. */
   #turn(): void {
-    if (this.#judge()) this.#send(this.#nextBatch());
-    if (this.#queue.length > 0) setImmediate(() => this.#turn());
-    else if (this.#closed) this.#sayGoodbye();
+    const judged = this.#judge();
+    if (judged) this.#send(this.#nextBatch());
+    if (this.#queue.length === 0) {
+      if (this.#closed) this.#sayGoodbye();
+    } else if (judged) setImmediate(() => this.#turn());
+    else setTimeout(() => this.#turn(), 1); // Immediates in a row would hold up the sockets.
   }
 
   /** Evicts the members over the limit, once it is certain that their backlogs are their own. */
@@ -324,18 +329,19 @@ export class Hub<Message, Data> {
       backlog += own;
       if (own > this.#options.maxBacklogBytes) slow.push(member);
     }
-    const progress = backlog < this.#backlog;
-    this.#backlog = backlog;
+    const now = performance.now();
+    if (this.#queuedBytes > MAX_BATCH_BYTES) this.#burstAt = now;
     if (slow.length > 0) {
-      const now = performance.now();
-      this.#overLimitSince ??= now;
-      this.#quietTurns = progress ? 0 : this.#quietTurns + 1;
-      const patient = now - this.#overLimitSince < PATIENCE_MILLISECONDS;
-      if (patient && this.#quietTurns < QUIET_TURNS) return false;
+      this.#overLimitSince ??= this.#progressAt = now;
+      if (backlog < this.#backlog) this.#progressAt = now;
+      this.#backlog = backlog;
+      const burst = now - this.#burstAt < PATIENCE_MILLISECONDS;
+      const quiet = !burst && now - this.#progressAt >= QUIET_MILLISECONDS;
+      if (!quiet && now - this.#overLimitSince < PATIENCE_MILLISECONDS) return false;
       for (const member of slow) this.#evict(member, "slow");
     }
     this.#overLimitSince = undefined;
-    this.#quietTurns = 0;
+    this.#backlog = backlog;
     return true;
   }
 
@@ -355,6 +361,7 @@ export class Hub<Message, Data> {
     let bytes = 0;
     for (const { sender, bytes: own } of queued) {
       bytes += own;
+      this.#queuedBytes -= own + QUEUED_MESSAGE_BYTES;
       sender.queuedBytes -= own + QUEUED_MESSAGE_BYTES;
       if (sender.paused && sender.queuedBytes <= MAX_BATCH_BYTES) {
         sender.paused = false;

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CLOSE, type Close } from "./hub.ts";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
+import { Program } from "./testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "./testing/raw_client.ts";
 import { type Changes, startRelay } from "./testing/start.ts";
 import { bounded, until } from "./testing/wait.ts";
@@ -238,17 +239,18 @@ for (const transport of ["native", "ws"] as const) {
     assert(after < 5 * before, `a message took ${after} ms, and ${before} ms before cathy froze`);
   });
 
-  Deno.test(`relay on ${transport} passes a burst on without evicting those who read it as fast as they can`, async () => {
-    await using relay = await start({ limits: { max_backlog_bytes: 64 * 1024 } });
-    const readers = await connectAll(relay, 20);
-    using flooder = await RawClient.join(relay);
-    const size = 16 * 1024, count = 500; // 8 MiB: far more than the backlog and the kernel hold.
+  Deno.test(`relay on ${transport} passes a burst on, and evicts nobody who reads`, async () => {
+    // A process of its own: readers that share the relay's thread could not read while it is busy.
+    await using program = await Program.start({ env: { RELAY_SERVER_TRANSPORT: transport } });
+    const readers = await connectAll(program, 20);
+    using flooder = await RawClient.join(program);
+    const size = 16 * 1024, count = 900; // 14 MiB: far more than the backlog and the kernel hold.
     flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.text, "x".repeat(size)))));
     for (const reader of readers) {
       for (const message of await reader.take(count)) assertEquals(message.length, size);
     }
-    assertEquals(relay.stats().connected, 21);
     await closeAll(readers);
+    assertEquals(program.stderr.includes("evicted"), false, program.stderr);
   });
 
   Deno.test(`relay on ${transport} tells 50 clients that it shuts down, after what was still queued for them`, async () => {
@@ -351,7 +353,7 @@ Deno.test("relay on native evicts a client that sends more than can be passed on
   await using relay = await startRelay({ limits: { max_message_bytes: 16 * 1024 } });
   const readers = await connectAll(relay, 20);
   using flooder = await RawClient.join(relay);
-  const burst = Buffer.concat(Array(500).fill(frame(OPCODE.text, "x".repeat(16 * 1024))));
+  const burst = Buffer.concat(Array(2000).fill(frame(OPCODE.text, "x".repeat(16 * 1024))));
   flooder.send(burst);
   await until(() => relay.stats().evictions.rate === 1, "the flooder to be evicted");
   const { connected, evictions, messages } = relay.stats();
