@@ -5,10 +5,13 @@ import { Program, ROOT, run } from "./testing/program.ts";
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
 async function relaysOneMessage(command: string[]): Promise<void> {
-  await using program = await Program.start({ command, args: FREE_PORTS });
-  await using alice = await connect(program);
-  alice.send("from one file");
-  assertEquals(await alice.next(), "from one file");
+  for (const transport of ["native", "ws"]) {
+    const env = { RELAY_SERVER_TRANSPORT: transport };
+    await using program = await Program.start({ command, args: FREE_PORTS, env });
+    await using alice = await connect(program);
+    alice.send("from one file");
+    assertEquals(await alice.next(), "from one file");
+  }
 }
 
 Deno.test("deno task compile makes one executable that relays", async () => {

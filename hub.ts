@@ -147,12 +147,13 @@ interface Queued<Message, Data> {
  *
  * Messages that come in during one turn of the event loop are queued and leave together at its end,
  * as one batch, or as several of a bounded size, one a turn. A member whose backlog is over the
- * limit by then is evicted instead of written to: the others never wait for it.
+ * limit by then is evicted instead of written to: nobody waits until it has caught up.
  *
- * A backlog need not be its client's fault: a burst comes in faster than it can be handed on. So
- * while backlogs shrink, or a burst lasts, the next batch waits (a second at most)
- * before anybody is judged. Meanwhile the burst's sender is not read from, or, where the
- * transport cannot stop that, evicted for its `rate` once it has too much waiting.
+ * A backlog need not be its client's fault: a burst comes in faster than it can be handed on, or the
+ * relay has not got round to writing. So before anybody is evicted the batch waits until no backlog
+ * has shrunk for a few milliseconds and no burst is under way, but a second at most. Meanwhile the
+ * burst's sender is not read from, or, where the transport cannot stop that, evicted for its `rate`
+ * once it has too much waiting.
  *
  * @example
  * ```ts
@@ -181,9 +182,8 @@ export class Hub<Message, Data> {
   readonly #options: HubOptions<Message, Data>;
   readonly #members = new Set<Member<Data>>();
   #queue: Queued<Message, Data>[] = [];
-  #closed: PromiseWithResolvers<void> | undefined;
-
   #queuedBytes = 0;
+  #closed: PromiseWithResolvers<void> | undefined;
 
   // What the judgement of slow members remembers of earlier turns.
   #backlog = 0; // Over all members.

@@ -68,6 +68,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     upgrader.handleUpgrade(request, socket, rest, (client) => clients.add(client, socket));
   });
   server.on("clientError", (_error, socket) => {
+    if (!socket.writable) return socket.destroy(); // It went away in the middle.
     hub.reject(UNREADABLE.reason);
     socket.end(answer(UNREADABLE));
   });
