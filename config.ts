@@ -157,7 +157,9 @@ function fileSettings(
       for (const [name, child] of Object.entries(value)) {
         const childPath = path ? `${path}.${name}` : name;
         if (Object.hasOwn(properties, name)) visit(childPath, child);
-        else problems.push(unknown(childPath, paths, ".", source));
+        else if (KEYS.has(childPath)) {
+          problems.push(`${childPath} must be nested, each word a level, got one key (${source})`);
+        } else problems.push(unknown(childPath, paths, ".", source));
       }
     } else if (value !== null) { // An empty file or section leaves everything at its default.
       problems.push(
@@ -191,7 +193,7 @@ function envSettings(
   const leaves = [...KEYS].filter(([, key]) => !key.properties);
   const paths = new Map(leaves.map(([path]) => [variable(path), path]));
   const settings: TextSetting[] = [];
-  for (const [name, value] of Object.entries(env)) {
+  for (const [name, value] of Object.entries(env).sort()) {
     if (!name.startsWith("RELAY_")) continue;
     const path = paths.get(name);
     if (path) settings.push({ path, value, source: `variable ${name}` });

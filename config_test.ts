@@ -47,7 +47,7 @@ Deno.test("loadConfig lets the file win over defaults, the environment over the 
   const { config, origin } = await load(yaml, { env, flags: settings });
   assertEquals([config.server.port, config.server.hostname], [3, "env"]);
   assertEquals([config.limits.max_connections, config.limits.max_message_bytes], [1, 1048576]);
-  const sources = "variable RELAY_SERVER_PORT, variable RELAY_SERVER_HOSTNAME, flag --port";
+  const sources = "variable RELAY_SERVER_HOSTNAME, variable RELAY_SERVER_PORT, flag --port";
   assertEquals(origin, `${file}, ${sources}`);
 });
 
@@ -117,6 +117,12 @@ metrics:
     'metrics.hostname must be text that is not empty, got "" (relay.yaml)',
     'server.port must be a whole number from 0 to 65535, got "0x10" (variable RELAY_SERVER_PORT)',
     "server.port must be a whole number from 0 to 65535, got 70000 (flag --port)",
+  ]);
+});
+
+Deno.test("loadConfig tells a key that is written as one word from an unknown one", async () => {
+  assertEquals(await problemsOf("server.port: 80"), [
+    "server.port must be nested, each word a level, got one key (relay.yaml)",
   ]);
 });
 
@@ -241,6 +247,15 @@ Deno.test("loadConfig turns any text into a configuration or a list of problems"
     { numRuns: 500 },
   );
   assert(outcomes.loaded > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
+});
+
+Deno.test("parseFlags says what it cannot understand", () => {
+  assertEquals(parseFlags(["--check=false", "--", "--port", "1"]).problems, [
+    "--port is not understood, the relay takes flags only (command line)",
+    "1 is not understood, the relay takes flags only (command line)",
+    '--check must have no value, got "false" (command line)',
+  ]);
+  assertEquals(parseFlags(["-h"]).action, "help");
 });
 
 Deno.test("parseFlags takes the first action in its order, and the last value given", () => {

@@ -59,6 +59,7 @@ export function parseFlags(args: readonly string[]): Flags {
   const parsed = parseArgs(args, {
     boolean: ACTIONS,
     string: valued,
+    alias: { h: "help" },
     unknown(arg: string, key?: string): boolean {
       const [flag] = arg.split("=");
       const fault = key === undefined
@@ -69,6 +70,15 @@ export function parseFlags(args: readonly string[]): Flags {
     },
   }) as Record<string, unknown>;
 
+  for (const argument of parsed._ as string[]) { // What stands behind "--".
+    problems.push(`${argument} is not understood, the relay takes flags only (command line)`);
+  }
+  for (const argument of args) {
+    const [flag, given] = argument.split("=", 2);
+    if (given !== undefined && ACTIONS.some((name) => flag === `--${name}`)) {
+      problems.push(`${flag} must have no value, got "${given}" (command line)`);
+    }
+  }
   const value = (name: string) => {
     const given = parsed[name];
     if (given === "") problems.push(`--${name} must have a value, got none (command line)`);

@@ -36,11 +36,19 @@ async function main(flags: Flags): Promise<number> {
     case "print-config":
       return print(printConfig(loaded.config));
     case "check":
-      if (loaded.config.server.tls.enabled) await loadCertificate(loaded.config.server.tls);
-      return print("ok\n");
+      return print(`ok${await certificateNote(loaded.config.server.tls)}\n`);
     default:
       return await run(loaded);
   }
+}
+
+/** Checks the certificate; an expired one can be served, so it is worth a note and no more. */
+async function certificateNote(tls: LoadedConfig["config"]["server"]["tls"]): Promise<string> {
+  if (!tls.enabled) return "";
+  const { expires } = await loadCertificate(tls);
+  return expires.getTime() < Date.now()
+    ? `, but the certificate expired on ${expires.toISOString()}`
+    : "";
 }
 
 async function run({ config, origin }: LoadedConfig): Promise<number> {
@@ -62,14 +70,21 @@ async function run({ config, origin }: LoadedConfig): Promise<number> {
   return asked ? EXIT.ok : EXIT.failed;
 }
 
+/**
+ * One Ctrl-C can arrive twice: from the terminal, which signals every process in the foreground, and
+ * from a wrapper such as `deno task`, which passes it on.
+ */
+const ECHO_MILLISECONDS = 200;
+
 /** Resolves with the first signal to stop; the second one ends the process at once. */
 function firstSignal(): Promise<Signal> {
   return new Promise((resolve) => {
-    let signalled = false;
+    let first: number | undefined;
     const listen = (signal: Signal) =>
       Deno.addSignalListener(signal, () => {
-        if (signalled) Deno.exit(EXIT[signal]);
-        signalled = true;
+        const now = performance.now();
+        first ??= now;
+        if (now - first > ECHO_MILLISECONDS) Deno.exit(EXIT[signal]);
         resolve(signal);
       });
     listen("SIGINT");

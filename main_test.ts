@@ -53,10 +53,47 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     await using program = await Program.start({ args: FREE_PORTS, env });
     program.signal("SIGTERM");
     await until(() => program.stderr.includes("SIGTERM: shutting down"), "the first signal");
+    await new Promise((resolve) => setTimeout(resolve, 400)); // Longer than an echo of the first.
     program.signal(signal);
     assertEquals(await program.exited(), code);
   });
 }
+
+Deno.test("program takes one Ctrl-C that arrives twice as one", async () => {
+  await using program = await Program.start();
+  await using alice = await connect(program);
+  program.signal("SIGINT");
+  program.signal("SIGINT");
+  assertEquals(await bounded(alice.closed, "the end"), {
+    code: 1001,
+    reason: "server shutting down",
+  });
+  assertEquals(await program.exited(), 0);
+});
+
+Deno.test("program says which permission it lacks, without a stack", async () => {
+  const command = [Deno.execPath(), "run", "--no-prompt", "--cached-only", `${ROOT}main.ts`];
+  const { code, stdout, stderr } = await run({ command });
+  assertEquals([code, stdout], [1, ""]);
+  assertEquals(stderr, "Requires env access, run again with the --allow-env flag\n");
+});
+
+Deno.test("program warns of a certificate that has expired", async () => {
+  const { cert_file, key_file } = await makeCertificate(directory, "short", 1);
+  const env = {
+    RELAY_SERVER_TLS_ENABLED: "true",
+    RELAY_SERVER_TLS_CERT_FILE: cert_file,
+    RELAY_SERVER_TLS_KEY_FILE: key_file,
+  };
+  const later = `Date.now = () => ${Date.now() + 2 * 86_400_000};`;
+  const preload = `${directory}/later.js`;
+  await Deno.writeTextFile(preload, later); // A clock is the one thing that cannot be had for real.
+  const command = [Deno.execPath(), "run", "-A", "--preload", preload, `${ROOT}main.ts`];
+  const check = await run({ command, args: ["--check"], env });
+  assertMatch(check.stdout, /^ok, but the certificate expired on 20\d\d-/);
+  await using program = await Program.start({ command, args: FREE_PORTS, env });
+  assertMatch(program.stderr, /WRN.* The certificate expired on 20\d\d-/);
+});
 
 Deno.test("program ends with 1 when its port is taken, and says so in one line", async () => {
   using taken = Deno.listen({ hostname: "0.0.0.0", port: 0 });

@@ -12,7 +12,6 @@ import { descriptorLimit } from "./process_stats.ts";
 import { followCertificate, loadCertificate } from "./tls.ts";
 import { native } from "./transport/native.ts";
 import type { Transport } from "./transport/transport.ts";
-import { ws } from "./transport/ws.ts";
 import { within } from "./within.ts";
 
 /** How a shutdown went for the clients that were connected when it came to their turn. */
@@ -68,12 +67,14 @@ const LISTENER_GRACE_SECONDS = 1;
  * @throws {ConfigError} If the certificate or its key cannot be used.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
-export function start(config: Config): Promise<Relay> {
+export async function start(config: Config): Promise<Relay> {
   switch (config.server.transport) {
     case "native":
-      return startOn(native, config);
-    case "ws":
-      return startOn(ws, config);
+      return await startOn(native, config);
+    case "ws": {
+      const { ws } = await import("./transport/ws.ts"); // Its library is loaded only where it is used.
+      return await startOn(ws, config);
+    }
   }
 }
 
@@ -126,6 +127,11 @@ async function startOn<Message, Data>(
       }))
     : null;
   warnOfFewDescriptors(limits.max_connections);
+  if (certificate && certificate.expires.getTime() < Date.now()) {
+    log.warn("The certificate expired on {expires}", {
+      expires: certificate.expires.toISOString(),
+    });
+  }
   const following = certificate && listener.replaceCertificate
     ? followCertificate(server.tls, certificate, (next) => {
       listener.replaceCertificate!(next);
@@ -185,7 +191,7 @@ async function bind<T>(
       ? `the port is taken; set ${section}.port to another`
       : code === "EADDRNOTAVAIL" || code === "EINVAL"
       ? `${section}.hostname must be an address of this machine`
-      : message;
+      : `${message}; see ${section}.hostname and ${section}.port`;
     throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });
   }
 }
@@ -211,7 +217,7 @@ function warnOfFewDescriptors(maxConnections: number): void {
 
 function urlOf(scheme: string, hostname: string, port: number): string {
   const everywhere = hostname === "0.0.0.0" || hostname === "::";
-  const host = everywhere ? "localhost" : hostname.includes(":") ? `[${hostname}]` : hostname;
+  const host = everywhere ? "localhost" : /^[^[].*:/.test(hostname) ? `[${hostname}]` : hostname;
   return `${scheme}://${host}:${port}/`;
 }
 

@@ -71,7 +71,8 @@ export function followCertificate(
       use(next);
       log.info("Certificate replaced, expires {expires}", { expires: next.expires.toISOString() });
     } catch (error) {
-      log.error("Certificate not replaced: {reason}", { reason: (error as Error).message });
+      const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
+      log.error("Certificate not replaced: {reason}", { reason });
     }
   }
   const timer = setInterval(() => void again(), LOOK_MILLISECONDS);
