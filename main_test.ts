@@ -242,7 +242,7 @@ Deno.test("program runs out of descriptors with a warning beforehand, and a clea
   await using program = await Program.start({ command, args: FREE_PORTS });
   assertMatch(
     program.stderr,
-    /limits\.max_connections is 10000, but this process may open only 100 files; raise the limit/,
+    /limits\.max_connections is 10000, but this process may open only 100 files; raise the limit \(ulimit -n\) or lower the key\n/,
   );
   const raw = await Promise.allSettled(
     Array.from({ length: 120 }, () => RawClient.open(program)),

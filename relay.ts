@@ -114,6 +114,7 @@ async function startOn<Message, Data>(
       idleTimeoutSeconds: server.idle_timeout_seconds,
       maxMessageBytes: limits.max_message_bytes,
       maxConnections: limits.max_connections,
+      maxDescriptors: descriptorLimit(),
       draining: () => draining,
     }));
   onFailure.defer(() => listener.stop(0));
@@ -210,7 +211,7 @@ function warnOfFewDescriptors(maxConnections: number): void {
   if (limit === null || maxConnections < limit) return;
   log.warn(
     "limits.max_connections is {maxConnections}, but this process may open only {limit} files; " +
-      "raise the limit (ulimit -n) or lower the key, or the relay dies before it is full",
+      "raise the limit (ulimit -n) or lower the key",
     { maxConnections, limit },
   );
 }

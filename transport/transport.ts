@@ -27,6 +27,8 @@ export interface ListenOptions<Message, Data> {
   readonly maxMessageBytes: number;
   /** How many clients may be connected. */
   readonly maxConnections: number;
+  /** How many files the process may open, as far as that is known. */
+  readonly maxDescriptors: number | null;
   /** Tells whether a shutdown has begun. */
   draining(): boolean;
 }

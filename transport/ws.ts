@@ -27,6 +27,9 @@ const HANDSHAKE_TIMEOUT_SECONDS = 10;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 
+/** What the process needs besides the clients: its own files, and the metrics port. */
+const SPARE_DESCRIPTORS = 64;
+
 async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<TransportListener> {
   const { hub, certificate } = options;
   const head = { maxHeaderSize: MAX_HEADER_BYTES };
@@ -39,6 +42,8 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     });
   const server: Server = tls ?? createServer(head);
   server.maxHeadersCount = MAX_HEADERS;
+  // Without a free descriptor the platform never accepts again; beyond this it closes at once.
+  server.maxConnections = (options.maxDescriptors ?? Infinity) - SPARE_DESCRIPTORS;
   const handshakes = new Handshakes(server);
   const clients = new WsClients(hub);
   const upgrader = new WebSocketServer({

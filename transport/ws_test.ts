@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { CLOSE } from "../hub.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { closeAll, connect, connectAll } from "../testing/client.ts";
-import { Program } from "../testing/program.ts";
+import { Program, ROOT } from "../testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";
 import { type Changes, startRelay } from "../testing/start.ts";
 import { until } from "../testing/wait.ts";
@@ -127,6 +127,28 @@ Deno.test("ws frees the descriptor and the memory of a client that never reads a
     "the memory to be free",
   );
   for (const client of stuck) client.reset();
+});
+
+Deno.test("ws outlives a rush for more connections than it may open files", async () => {
+  const relay = `exec ${Deno.execPath()} run -A --cached-only ${ROOT}main.ts "$@"`;
+  const command = ["sh", "-c", `ulimit -n 100; ${relay}`, "relay"];
+  await using program = await Program.start({ command, env: { RELAY_SERVER_TRANSPORT: "ws" } });
+  await using alice = await connect(program);
+  const opened = await Promise.allSettled(
+    Array.from({ length: 120 }, () => RawClient.open(program)),
+  );
+  const rush = opened.flatMap((each) => each.status === "fulfilled" ? [each.value] : []);
+  let ended = opened.length - rush.length;
+  for (const client of rush) client.ended.then(() => ended++);
+  await until(() => ended >= 60, "those who find no place to be turned away");
+  alice.send("still here");
+  assertEquals(await alice.next(), "still here");
+  for (const client of rush) client.reset();
+  await until(async () => {
+    const bob = await connect(program).catch(() => null);
+    await bob?.close();
+    return bob !== null;
+  }, "a place for bob");
 });
 
 Deno.test("ws replaces its certificate when the files change, and keeps it when they break", async () => {
