@@ -27,8 +27,14 @@ const HANDSHAKE_TIMEOUT_SECONDS = 10;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 
-/** What the process needs besides the clients: its own files, and the metrics port. */
-const SPARE_DESCRIPTORS = 64;
+/** How many connections may wait to be accepted. */
+const LISTEN_BACKLOG = 128;
+
+/**
+ * What the process needs besides the clients: its own files, the metrics port, and connections that
+ * were accepted only to be closed, of which two backlogs may pile up.
+ */
+const SPARE_DESCRIPTORS = 64 + 2 * LISTEN_BACKLOG;
 
 async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<TransportListener> {
   const { hub, certificate } = options;
@@ -43,7 +49,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   const server: Server = tls ?? createServer(head);
   server.maxHeadersCount = MAX_HEADERS;
   // Without a free descriptor the platform never accepts again; beyond this it closes at once.
-  server.maxConnections = (options.maxDescriptors ?? Infinity) - SPARE_DESCRIPTORS;
+  server.maxConnections = Math.max(1, (options.maxDescriptors ?? Infinity) - SPARE_DESCRIPTORS);
   const handshakes = new Handshakes(server);
   const clients = new WsClients(hub);
   const upgrader = new WebSocketServer({
@@ -80,7 +86,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
 
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(options.port, options.hostname, () => resolve());
+    server.listen(options.port, options.hostname, LISTEN_BACKLOG, () => resolve());
   });
   clients.watch(options.idleTimeoutSeconds);
   const died = Promise.withResolvers<string>();

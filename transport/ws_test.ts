@@ -131,16 +131,16 @@ Deno.test("ws frees the descriptor and the memory of a client that never reads a
 
 Deno.test("ws outlives a rush for more connections than it may open files", async () => {
   const relay = `exec ${Deno.execPath()} run -A --cached-only ${ROOT}main.ts "$@"`;
-  const command = ["sh", "-c", `ulimit -n 100; ${relay}`, "relay"];
+  const command = ["sh", "-c", `ulimit -n 500; ${relay}`, "relay"];
   await using program = await Program.start({ command, env: { RELAY_SERVER_TRANSPORT: "ws" } });
   await using alice = await connect(program);
   const opened = await Promise.allSettled(
-    Array.from({ length: 120 }, () => RawClient.open(program)),
+    Array.from({ length: 600 }, () => RawClient.open(program)),
   );
   const rush = opened.flatMap((each) => each.status === "fulfilled" ? [each.value] : []);
   let ended = opened.length - rush.length;
   for (const client of rush) client.ended.then(() => ended++);
-  await until(() => ended >= 60, "those who find no place to be turned away");
+  await until(() => ended >= 300, "those who find no place to be turned away");
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
   for (const client of rush) client.reset();
