@@ -168,7 +168,7 @@ Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", as
     terminate: () => {},
   });
   for (const size of [1e6, 1e5, 1e5, 1e5, 1e6]) hub.publish(alice, size, size);
-  while (alice.queuedBytes > 0) await turn();
+  for (let i = 0; i < 10; i++) await turn();
   assertEquals(sizes, [[1e6], [1e5, 1e5], [1e5], [1e6]]);
 });
 

@@ -182,7 +182,7 @@ Deno.test("program logs JSON lines if asked to, from the first to the last", asy
   const start = JSON.parse(program.stderr);
   await using alice = await connect(start);
   alice.send("four");
-  await alice.closed;
+  await bounded(alice.closed, "the eviction");
   program.signal("SIGTERM");
   assertEquals(await program.exited(), 0);
   const lines = program.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
 import { startRelay } from "./testing/start.ts";
-import { until } from "./testing/wait.ts";
+import { bounded, until } from "./testing/wait.ts";
 import { VERSION } from "./version.ts";
 
 /** Reads a relay's metrics as a map from name with labels to value. */
@@ -53,7 +53,7 @@ Deno.test("metrics count what happened", async () => {
   bob.send("€");
   for (const client of [alice, bob, cathy]) await client.take(2);
   cathy.send("far too big");
-  await cathy.closed;
+  await bounded(cathy.closed, "the eviction");
   const metrics = await scrape(relay);
   const value = (name: string) => metrics.get(`websocket_${name}`);
   assertEquals(value("connected_clients"), 2);
@@ -74,8 +74,11 @@ Deno.test("metrics add up at every scrape while clients come and go", async () =
   await using relay = await startRelay();
   let busy = true;
   const churn = (async () => {
-    for (let i = 0; i < 40; i++) await closeAll(await connectAll(relay, 5));
-    busy = false;
+    try {
+      for (let i = 0; i < 40; i++) await closeAll(await connectAll(relay, 5));
+    } finally {
+      busy = false;
+    }
   })();
   let scrapes = 0;
   while (busy) {

@@ -115,14 +115,9 @@ export class RawClient implements Disposable {
     return bounded(written, "the kernel to take what is sent", 60);
   }
 
-  /** Stops reading, for good or until {@link RawClient.resume}. */
+  /** Stops reading, for good. */
   pause(): void {
     this.#socket.pause();
-  }
-
-  /** Reads again. */
-  resume(): void {
-    this.#socket.resume();
   }
 
   /** Takes the next frame. */
