@@ -35,7 +35,7 @@ export class ConfigError extends Error {
 export interface TextSetting {
   /** The key's path, for example `server.port`. */
   readonly path: string;
-  /** The value; it stands for a number or a boolean where the key wants one. */
+  /** The value; it stands for a number, a boolean or a list with commas where the key wants one. */
   readonly value: string;
   /** The source as messages name it, for example `flag --port`. */
   readonly source: string;
@@ -215,6 +215,9 @@ function typed({ path, value, source }: TextSetting): Setting {
   }
   if (type === "boolean" && /^(true|false)$/.test(value)) {
     return { path, value: value === "true", source };
+  }
+  if (type === "array") {
+    return { path, value: value.split(",").map((item) => item.trim()).filter(Boolean), source };
   }
   return { path, value, source };
 }

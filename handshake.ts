@@ -19,12 +19,20 @@ export interface HandshakeRequest {
 
 /** What a decision looks at in the relay. */
 export interface RelayState {
+  /** Tells whether pages of an origin may connect. */
+  allowsOrigin(origin: string): boolean;
+  /** Tells whether a token is right; `null` if none is wanted. */
+  readonly acceptsToken: ((token: string) => boolean) | null;
   /** Whether a shutdown has begun. */
   readonly draining: boolean;
   /** Members, and clients that are about to become members. */
   readonly connected: number;
   /** How many of both there may be. */
   readonly maxConnections: number;
+  /** How many of both come from the request's address. */
+  readonly connectedFromAddress: number;
+  /** How many there may be from one address. */
+  readonly maxConnectionsPerAddress: number;
 }
 
 /** The answer to a request that may not join. */
@@ -97,13 +105,65 @@ export function refuse(
       "Sec-WebSocket-Key must be 16 bytes in base64",
     );
   }
+  if (!/^$|^\s*[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*\s*$/.test(subprotocols(request))) {
+    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
+  }
+  const origin = request.header("origin");
+  if (origin !== null && !state.allowsOrigin(origin)) {
+    return {
+      reason: "origin",
+      status: STATUS_CODE.Forbidden,
+      headers: {},
+      body: "pages of this origin may not connect",
+    };
+  }
+  const token = tokenOf(request);
+  if (state.acceptsToken && !(token !== null && state.acceptsToken(token))) {
+    return {
+      reason: "token",
+      status: STATUS_CODE.Unauthorized,
+      headers: { "www-authenticate": "Bearer" },
+      body: token === null
+        ? "a token is needed: Authorization: Bearer, or the subprotocols relay and bearer.<token>"
+        : "the token is wrong",
+    };
+  }
   if (state.draining) {
     return unavailable("draining", "the relay is shutting down");
   }
   if (state.connected >= state.maxConnections) {
     return unavailable("full", "the relay is full");
   }
+  if (state.connectedFromAddress >= state.maxConnectionsPerAddress) {
+    const status = STATUS_CODE.TooManyRequests;
+    return { ...unavailable("per_ip", "this address has too many connections"), status };
+  }
   return null;
+}
+
+/** What a client offers that speaks no more than the relay does: there for browsers, which send tokens so. */
+const SUBPROTOCOL = "relay";
+
+/** Before a token among the subprotocols. */
+const TOKEN_PREFIX = "bearer.";
+
+/** Chooses the subprotocol to answer to a request (RFC 6455 §4.2.2): never the token. */
+export function subprotocolOf(request: HandshakeRequest): string | null {
+  return subprotocols(request).split(",").some((each) => each.trim() === SUBPROTOCOL)
+    ? SUBPROTOCOL
+    : null;
+}
+
+function subprotocols(request: HandshakeRequest): string {
+  return request.header("sec-websocket-protocol") ?? "";
+}
+
+/** Reads the token of a request: from `Authorization` (RFC 6750 §2.1), or from the subprotocols. */
+function tokenOf(request: HandshakeRequest): string | null {
+  const [, bearer] = /^bearer +(\S+)$/i.exec(request.header("authorization") ?? "") ?? [];
+  if (bearer !== undefined) return bearer;
+  const offered = subprotocols(request).split(",").map((each) => each.trim());
+  return offered.find((each) => each.startsWith(TOKEN_PREFIX))?.slice(TOKEN_PREFIX.length) ?? null;
 }
 
 /** Tells whether a comma-separated header has an item, whatever its case (RFC 9110 §5.6.1). */

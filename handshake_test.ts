@@ -1,7 +1,15 @@
 import { assertEquals } from "@std/assert";
 import { type HandshakeRequest, refuse, type RelayState } from "./handshake.ts";
 
-const OPEN: RelayState = { draining: false, connected: 0, maxConnections: 2 };
+const OPEN: RelayState = {
+  draining: false,
+  connected: 0,
+  maxConnections: 2,
+  connectedFromAddress: 0,
+  maxConnectionsPerAddress: 2,
+  allowsOrigin: (origin) => origin === "https://example.com",
+  acceptsToken: null,
+};
 const UPGRADE: Record<string, string> = {
   "connection": "keep-alive, Upgrade",
   "upgrade": "WebSocket",

@@ -16,7 +16,14 @@ export const EVICTIONS = ["slow", "rate", "too_big", "idle", "error"] as const;
 export type Eviction = typeof EVICTIONS[number];
 
 /** Lists the reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
-export const REJECTIONS = ["full", "draining", "bad_request"] as const;
+export const REJECTIONS = [
+  "origin",
+  "token",
+  "full",
+  "per_ip",
+  "draining",
+  "bad_request",
+] as const;
 
 /** Names one reason for which a request may not join. */
 export type Rejection = typeof REJECTIONS[number];
@@ -61,6 +68,16 @@ export interface Connection<Data> {
   pause?(): void;
   /** Reads from the client again. */
   resume?(): void;
+  /** Is told, once, that the client is no member any more. */
+  left?(): void;
+}
+
+/** The messages of one batch as a transport writes them. */
+export interface Encoded<Data> {
+  /** What a connection is given to write, in order, for all messages. */
+  readonly all: readonly Data[];
+  /** The same for the messages from index `from` up to, but without, `to`. */
+  slice(from: number, to: number): readonly Data[];
 }
 
 /** One connected client inside the hub, as {@link Hub.join} returned it. */
@@ -69,6 +86,10 @@ export class Member<Data> {
   queuedBytes = 0;
   /** Whether its transport was told to stop reading from it. */
   paused = false;
+  /** How many messages it might send at once when it sent the last one, where that is limited. */
+  allowance: number | undefined;
+  /** When that was, in milliseconds. */
+  allowanceAt = 0;
 
   /** Made by the hub. */
   constructor(
@@ -79,14 +100,26 @@ export class Member<Data> {
 
 /** What a {@link Hub} is made with. Sizes are in bytes. */
 export interface HubOptions<Message, Data> {
-  /** Turns the messages of one batch into the pieces that every connection is given to write, in order. */
-  encode(messages: Message[]): readonly Data[];
+  /** Turns the messages of one batch into what connections are given to write. */
+  encode(messages: Message[]): Encoded<Data>;
+  /** Whether a sender receives its own messages. Default: true. */
+  echo?: boolean;
   /** How many deliveries one batch may come to, so that one turn is never long. Default: no limit. */
   maxBatchDeliveries?: number;
   /** The largest message taken in; a member that sends a larger one is evicted as `too_big`. */
   maxMessageBytes: number;
-  /** The backlog over which a member is evicted as `slow`, checked before each batch. */
+  /** The backlog over which a member is slow, checked before each batch. */
   maxBacklogBytes: number;
+  /**
+   * What happens to a slow member: it is evicted, or messages are skipped for it until nothing of its
+   * backlog is left. Default: `disconnect`.
+   */
+  slowClient?: "disconnect" | "drop";
+  /**
+   * How many messages a second a member may send, and how many at once after a quiet second; one that
+   * sends more is evicted for its `rate`. Default: no limit.
+   */
+  maxMessagesPerSecond?: number;
   /** Called after a member has joined. */
   onJoin?(member: Member<Data>): void;
   /** Called after a member has left, once for each. */
@@ -111,6 +144,8 @@ export interface HubStats {
   deliveries: number;
   /** Their payload bytes. */
   sentBytes: number;
+  /** Messages that were skipped for slow members. */
+  droppedMessages: number;
   /** Members that the relay removed, by reason. */
   evictions: Record<Eviction, number>;
   /** Requests that were not allowed to join, by reason. */
@@ -147,10 +182,10 @@ interface Queued<Message, Data> {
  *
  * Messages that come in during one turn of the event loop are queued and leave together at its end,
  * as one batch, or as several of a bounded size, one a turn. A member whose backlog is over the
- * limit by then is evicted instead of written to: nobody waits until it has caught up.
+ * limit by then is evicted instead of written to, or left out until it has caught up: nobody waits for it.
  *
  * A backlog need not be its client's fault: a burst comes in faster than it can be handed on, or the
- * relay has not got round to writing. So before anybody is evicted the batch waits until no backlog
+ * relay has not got round to writing. So before anybody is found slow the batch waits until no backlog
  * has shrunk for a few milliseconds and no burst is under way, but a second at most. Meanwhile the
  * burst's sender is not read from, or, where the transport cannot stop that, evicted for its `rate`
  * once it has too much waiting.
@@ -160,7 +195,7 @@ interface Queued<Message, Data> {
  * import { Hub } from "./hub.ts";
  *
  * const hub = new Hub<string, string>({
- *   encode: (messages) => messages,
+ *   encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
  *   maxMessageBytes: 1024,
  *   maxBacklogBytes: 65536,
  * });
@@ -181,6 +216,7 @@ interface Queued<Message, Data> {
 export class Hub<Message, Data> {
   readonly #options: HubOptions<Message, Data>;
   readonly #members = new Set<Member<Data>>();
+  readonly #behind = new Set<Member<Data>>(); // Those for whom messages are skipped.
   #queue: Queued<Message, Data>[] = [];
   #queuedBytes = 0;
   #closed: PromiseWithResolvers<void> | undefined;
@@ -197,6 +233,7 @@ export class Hub<Message, Data> {
   #receivedBytes = 0;
   #deliveries = 0;
   #sentBytes = 0;
+  #droppedMessages = 0;
   readonly #evictions = zeroes(EVICTIONS);
   readonly #rejections = zeroes(REJECTIONS);
 
@@ -224,8 +261,8 @@ export class Hub<Message, Data> {
   }
 
   /**
-   * Takes in a message for all members, the sender included. What comes from a member that has left,
-   * or while the hub is closing, is ignored.
+   * Takes in a message for all members. What comes from a member that has left, or while the hub is
+   * closing, is ignored.
    *
    * @param bytes The size of the payload; for text that of its UTF-8 form.
    */
@@ -233,6 +270,7 @@ export class Hub<Message, Data> {
     if (this.#closed || !this.#members.has(sender)) return;
     const { maxMessageBytes } = this.#options;
     if (bytes > maxMessageBytes) return this.#evict(sender, "too_big");
+    if (!this.#allows(sender)) return this.#evict(sender, "rate");
     const cost = bytes + QUEUED_MESSAGE_BYTES;
     const most = Math.max(MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES * maxMessageBytes);
     if (sender.queuedBytes + cost > most) return this.#evict(sender, "rate");
@@ -253,7 +291,9 @@ export class Hub<Message, Data> {
    */
   leave(member: Member<Data>, cause: Cause): void {
     if (!this.#members.delete(member)) return;
+    this.#behind.delete(member);
     this.#disconnections++;
+    member.connection.left?.();
     if (cause in this.#evictions) this.#evictions[cause as Eviction]++;
     this.#options.onLeave?.(member, cause);
     if (this.#members.size === 0) this.#closed?.resolve();
@@ -303,11 +343,24 @@ export class Hub<Message, Data> {
       receivedBytes: this.#receivedBytes,
       deliveries: this.#deliveries,
       sentBytes: this.#sentBytes,
+      droppedMessages: this.#droppedMessages,
       evictions: { ...this.#evictions },
       rejections: { ...this.#rejections },
       backlogBytes,
       backlogBytesMax,
     };
+  }
+
+  /** Takes one message from what a member may send: a bucket that holds, and regains, a second's worth. */
+  #allows(member: Member<Data>): boolean {
+    const { maxMessagesPerSecond: rate = Infinity } = this.#options;
+    if (rate === Infinity) return true;
+    const now = performance.now();
+    const regained = (now - member.allowanceAt) / 1000 * rate;
+    const allowance = Math.min(Math.max(1, rate), (member.allowance ?? Infinity) + regained);
+    member.allowance = allowance - 1;
+    member.allowanceAt = now;
+    return allowance >= 1;
   }
 
   /** Ends a turn of the event loop: sends a batch, unless it is better to wait a moment. */
@@ -320,14 +373,16 @@ export class Hub<Message, Data> {
     else setTimeout(() => this.#turn(), 1); // Immediates in a row would hold up the sockets.
   }
 
-  /** Evicts the members over the limit, once it is certain that their backlogs are their own. */
+  /** Deals with the members over the limit, once it is certain that their backlogs are their own. */
   #judge(): boolean {
     const slow: Member<Data>[] = [];
     let backlog = 0;
     for (const member of this.#members) {
       const own = member.connection.backlog();
       backlog += own;
-      if (own > this.#options.maxBacklogBytes) slow.push(member);
+      if (this.#behind.size > 0 && this.#behind.has(member)) {
+        if (own === 0) this.#behind.delete(member);
+      } else if (own > this.#options.maxBacklogBytes) slow.push(member);
     }
     const now = performance.now();
     if (this.#queuedBytes > MAX_BATCH_BYTES) this.#burstAt = now;
@@ -338,7 +393,10 @@ export class Hub<Message, Data> {
       const burst = now - this.#burstAt < PATIENCE_MILLISECONDS;
       const quiet = !burst && now - this.#progressAt >= QUIET_MILLISECONDS;
       if (!quiet && now - this.#overLimitSince < PATIENCE_MILLISECONDS) return false;
-      for (const member of slow) this.#evict(member, "slow");
+      for (const member of slow) {
+        if (this.#options.slowClient === "drop") this.#behind.add(member);
+        else this.#evict(member, "slow");
+      }
     }
     this.#overLimitSince = undefined;
     this.#backlog = backlog;
@@ -368,14 +426,48 @@ export class Hub<Message, Data> {
         sender.connection.resume?.();
       }
     }
-    const messages = queued.map(({ message }) => message);
-    for (const data of this.#options.encode(messages)) {
-      for (const member of this.#members) member.connection.write(data);
-    }
-    this.#deliveries += this.#members.size * messages.length;
-    this.#sentBytes += this.#members.size * bytes;
-    this.#backlog += this.#members.size * bytes;
+    const encoded = this.#options.encode(queued.map(({ message }) => message));
+    if (this.#behind.size === 0 && this.#options.echo !== false) {
+      for (const data of encoded.all) {
+        for (const member of this.#members) member.connection.write(data);
+      }
+      this.#count(this.#members.size * queued.length, this.#members.size * bytes);
+    } else this.#sendSome(queued, bytes, encoded);
     this.#options.onBatch?.((performance.now() - started) / 1000);
+  }
+
+  /** Sends a batch without what some members are not to have: their own messages, or any while they are behind. */
+  #sendSome(queued: Queued<Message, Data>[], bytes: number, encoded: Encoded<Data>): void {
+    const own = new Map<Member<Data>, number[]>();
+    if (this.#options.echo === false) {
+      queued.forEach(({ sender }, at) => {
+        const places = own.get(sender);
+        if (places) places.push(at);
+        else own.set(sender, [at]);
+      });
+    }
+    for (const member of this.#members) {
+      const without = own.get(member) ?? [];
+      const messages = queued.length - without.length;
+      if (this.#behind.has(member)) {
+        this.#droppedMessages += messages;
+        continue;
+      }
+      let from = 0;
+      for (const at of [...without, queued.length]) {
+        if (at > from) {
+          for (const data of encoded.slice(from, at)) member.connection.write(data);
+        }
+        from = at + 1;
+      }
+      this.#count(messages, without.reduce((sum, at) => sum - queued[at].bytes, bytes));
+    }
+  }
+
+  #count(deliveries: number, bytes: number): void {
+    this.#deliveries += deliveries;
+    this.#sentBytes += bytes;
+    this.#backlog += bytes;
   }
 
   #sayGoodbye(): void {

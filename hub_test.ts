@@ -35,7 +35,7 @@ function setUp() {
   const hub = new Hub<string, string>({
     encode(messages) {
       batches++;
-      return messages;
+      return { all: messages, slice: (from, to) => messages.slice(from, to) };
     },
     maxBatchDeliveries: 10,
     maxMessageBytes: 10,
@@ -155,7 +155,10 @@ Deno.test("Hub sends a burst in batches of a bounded size, one a turn, in order"
 Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", async () => {
   const sizes: number[][] = [];
   const hub = new Hub<number, number[]>({
-    encode: (messages) => [messages],
+    encode: (messages) => ({
+      all: [messages],
+      slice: (from, to) => [messages.slice(from, to)],
+    }),
     maxMessageBytes: 1e6,
     maxBacklogBytes: 1e6,
   });
@@ -234,7 +237,8 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     deliveries: 4,
     sentBytes: 8,
     evictions: { slow: 0, rate: 0, too_big: 0, idle: 0, error: 0 },
-    rejections: { full: 1, draining: 0, bad_request: 0 },
+    droppedMessages: 0,
+    rejections: { origin: 0, token: 0, full: 1, per_ip: 0, draining: 0, bad_request: 0 },
     backlogBytes: 42,
     backlogBytesMax: 30,
   });

@@ -15,6 +15,7 @@ import { type Flags, HELP, parseFlags } from "./flags.ts";
 import { log, setUpLog } from "./log.ts";
 import { type Relay, start } from "./relay.ts";
 import { loadCertificate } from "./tls.ts";
+import { loadTokens } from "./tokens.ts";
 import { VERSION } from "./version.ts";
 
 const EXIT = { ok: 0, failed: 1, misconfigured: 2, SIGINT: 130, SIGTERM: 143 } as const;
@@ -36,6 +37,7 @@ async function main(flags: Flags): Promise<number> {
     case "print-config":
       return print(printConfig(loaded.config));
     case "check":
+      await loadTokens(loaded.config.server.auth_tokens_file);
       return print(`ok${await certificateNote(loaded.config.server.tls)}\n`);
     default:
       return await run(loaded);
@@ -101,18 +103,28 @@ function surviveThePlatform(): void {
 }
 
 function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: string): void {
+  const anyOrigin = server.allowed_origins.includes("*");
   log.info(
     "Relay at {url} ({transport} transport, TLS {tls}, bound to {hostname}); " +
-      "anyone may connect; metrics {metrics}; configuration: {origin}",
+      "{who} may connect from {origins}; metrics {metrics}; configuration: {origin}",
     {
       url: relay.url,
       transport: server.transport,
       tls: server.tls.enabled ? "on" : "off",
       hostname: server.hostname,
+      who: server.auth_tokens_file ? "clients with a token" : "anyone",
+      origins: anyOrigin
+        ? "any web page"
+        : `web pages of ${server.allowed_origins.join(", ") || "no origin"}`,
       metrics: relay.metricsUrl ? `at ${relay.metricsUrl}metrics` : "off",
       origin,
     },
   );
+  if (anyOrigin && !server.auth_tokens_file) {
+    log.warn(
+      "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file can change that",
+    );
+  }
 }
 
 function print(text: string): number {

@@ -179,15 +179,14 @@ Deno.test("program logs JSON lines if asked to, from the first to the last", asy
     RELAY_LIMITS_MAX_MESSAGE_BYTES: "3",
   };
   await using program = await Program.start({ args: FREE_PORTS, env, cwd: directory });
-  const start = JSON.parse(program.stderr);
-  await using alice = await connect(start);
+  await using alice = await connect(JSON.parse(program.stderr.split("\n")[0]));
   alice.send("four");
   await bounded(alice.closed, "the eviction");
   program.signal("SIGTERM");
   assertEquals(await program.exited(), 0);
   const lines = program.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
-  assertEquals(lines.map(({ level }) => level), ["INFO", "DEBUG", "WARN", "INFO", "INFO"]);
-  const [started, joined, evicted, , stopped] = lines;
+  assertEquals(lines.map(({ level }) => level), ["INFO", "WARN", "DEBUG", "WARN", "INFO", "INFO"]);
+  const [started, , joined, evicted, , stopped] = lines;
   assertEquals([started.transport, started.tls], ["native", "off"]);
   assertMatch(joined.peer, /^127\.0\.0\.1:\d+$/);
   assertEquals([evicted.peer, evicted.cause], [joined.peer, "too_big"]);

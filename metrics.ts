@@ -47,6 +47,11 @@ const TABLE: readonly Row[] = [
   ["websocket_received_bytes_total", "Payload bytes taken in.", (s) => s.receivedBytes],
   ["websocket_deliveries_total", "Messages handed to a member's socket.", (s) => s.deliveries],
   ["websocket_sent_bytes_total", "Payload bytes handed to sockets.", (s) => s.sentBytes],
+  [
+    "websocket_dropped_messages_total",
+    "Messages skipped for slow clients.",
+    (s) => s.droppedMessages,
+  ],
   ["websocket_evictions_total", "Members that the relay removed.", (s) => s.evictions],
   ["websocket_rejected_connections_total", "Requests that might not join.", (s) => s.rejections],
   ["websocket_backlog_bytes", "Unsent bytes over all members.", (s) => s.backlogBytes],

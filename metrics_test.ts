@@ -1,20 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
+import { scrape } from "./testing/scrape.ts";
 import { startRelay } from "./testing/start.ts";
 import { bounded, until } from "./testing/wait.ts";
 import { VERSION } from "./version.ts";
-
-/** Reads a relay's metrics as a map from name with labels to value. */
-async function scrape(relay: { metricsUrl: string | null }): Promise<Map<string, number>> {
-  const response = await fetch(`${relay.metricsUrl}metrics`);
-  assertEquals(response.status, 200);
-  assertEquals(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-  const lines = (await response.text()).split("\n").filter((line) => line && !line.startsWith("#"));
-  return new Map(lines.map((line) => {
-    const space = line.lastIndexOf(" ");
-    return [line.slice(0, space), Number(line.slice(space + 1))];
-  }));
-}
 
 Deno.test("metrics have every series from the start, all counters at 0", async () => {
   await using relay = await startRelay();
@@ -28,12 +17,16 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
     "websocket_received_bytes_total",
     "websocket_deliveries_total",
     "websocket_sent_bytes_total",
+    "websocket_dropped_messages_total",
     'websocket_evictions_total{reason="slow"}',
     'websocket_evictions_total{reason="rate"}',
     'websocket_evictions_total{reason="too_big"}',
     'websocket_evictions_total{reason="idle"}',
     'websocket_evictions_total{reason="error"}',
+    'websocket_rejected_connections_total{reason="origin"}',
+    'websocket_rejected_connections_total{reason="token"}',
     'websocket_rejected_connections_total{reason="full"}',
+    'websocket_rejected_connections_total{reason="per_ip"}',
     'websocket_rejected_connections_total{reason="draining"}',
     'websocket_rejected_connections_total{reason="bad_request"}',
     "websocket_backlog_bytes",

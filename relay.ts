@@ -4,12 +4,14 @@
  * @module
  */
 
-import type { Config } from "./config.ts";
+import { Admission } from "./admission.ts";
+import { type Config, ConfigError } from "./config.ts";
 import { type Cause, CLOSE, Hub, type HubStats } from "./hub.ts";
 import { log } from "./log.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
 import { descriptorLimit } from "./process_stats.ts";
 import { followCertificate, loadCertificate } from "./tls.ts";
+import { loadTokens } from "./tokens.ts";
 import { native } from "./transport/native.ts";
 import type { Transport } from "./transport/transport.ts";
 import { within } from "./within.ts";
@@ -32,7 +34,7 @@ export interface Relay extends AsyncDisposable {
   readonly died: Promise<string>;
   /** Takes a snapshot of the hub's numbers. */
   stats(): HubStats;
-  /** Reads the certificate's files again, as the relay does by itself every few seconds. */
+  /** Reads the files of the certificate and the tokens again; the old ones stay where the new are wrong. */
   reload(): Promise<void>;
   /**
    * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
@@ -64,7 +66,7 @@ const LISTENER_GRACE_SECONDS = 1;
  * if (echo !== "hello") throw new Error("not relayed");
  * ```
  *
- * @throws {ConfigError} If the certificate or its key cannot be used.
+ * @throws {ConfigError} If the certificate, its key or the tokens cannot be used.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
 export async function start(config: Config): Promise<Relay> {
@@ -84,7 +86,7 @@ async function startOn<Message, Data>(
 ): Promise<Relay> {
   const { server, limits, shutdown } = config;
   let certificate = server.tls.enabled ? await loadCertificate(server.tls) : null;
-  let draining = false;
+  const acceptsToken = await loadTokens(server.auth_tokens_file);
   let farewell = { closed: 0, dropped: 0 };
 
   await using onFailure = new AsyncDisposableStack();
@@ -93,6 +95,9 @@ async function startOn<Message, Data>(
     maxBatchDeliveries: transport.maxBatchDeliveries,
     maxMessageBytes: limits.max_message_bytes,
     maxBacklogBytes: limits.max_backlog_bytes,
+    echo: config.relay.echo,
+    slowClient: limits.slow_client,
+    maxMessagesPerSecond: limits.max_messages_per_second || undefined,
     onJoin: ({ connection: { peer } }) => log.debug("{peer} joined", { peer }),
     onLeave({ connection: { peer } }, cause) {
       farewell[cause === "closed" ? "closed" : "dropped"]++;
@@ -105,6 +110,12 @@ async function startOn<Message, Data>(
     transport: server.transport,
     certificateExpires: certificate ? () => certificate!.expires : undefined,
   }));
+  const admission = new Admission({
+    server,
+    limits,
+    acceptsToken,
+    onReject: (reason) => hub.reject(reason),
+  });
   const listener = await bind("server", server, () =>
     transport.listen({
       hub,
@@ -113,9 +124,8 @@ async function startOn<Message, Data>(
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
       maxMessageBytes: limits.max_message_bytes,
-      maxConnections: limits.max_connections,
+      admission,
       maxDescriptors: descriptorLimit(),
-      draining: () => draining,
     }));
   onFailure.defer(() => listener.stop(0));
   const metricsListener = config.metrics.enabled
@@ -124,7 +134,7 @@ async function startOn<Message, Data>(
         hostname: config.metrics.hostname,
         port: config.metrics.port,
         scrape: metrics.scrape,
-        ready: () => !draining,
+        ready: () => !admission.draining,
       }))
     : null;
   warnOfFewDescriptors(limits.max_connections);
@@ -142,7 +152,7 @@ async function startOn<Message, Data>(
   onFailure.move();
 
   async function shutDown(): Promise<Farewell> {
-    draining = true;
+    admission.draining = true;
     await sleep(shutdown.delay_seconds);
     farewell = { closed: 0, dropped: 0 };
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
@@ -169,6 +179,7 @@ async function startOn<Message, Data>(
     died: Promise.race(died),
     stats: () => hub.stats(),
     async reload() {
+      if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
       if (following) await following.look();
       else if (certificate) {
         log.warn("A new certificate needs a restart with server.transport native");
@@ -177,6 +188,16 @@ async function startOn<Message, Data>(
     stop,
     [Symbol.asyncDispose]: async () => void await stop(),
   };
+}
+
+async function reloadTokens(admission: Admission, file: string): Promise<void> {
+  try {
+    admission.acceptsToken = await loadTokens(file);
+    log.info("Tokens read again from {file}", { file });
+  } catch (error) {
+    const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
+    log.error("Tokens not replaced: {reason}", { reason });
+  }
 }
 
 async function bind<T>(

@@ -200,7 +200,8 @@ for (const transport of ["native", "ws"] as const) {
       const answer = (await client.ask(request)).toLowerCase();
       assert(answer.startsWith(`http/1.1 ${status} `), answer);
       assert(header === null || answer.includes(`\r\n${header}`), answer);
-      assertEquals(relay.stats().rejections, { full: 0, draining: 0, bad_request: 1 });
+      const none = { origin: 0, token: 0, full: 0, per_ip: 0, draining: 0 };
+      assertEquals(relay.stats().rejections, { ...none, bad_request: 1 });
     });
   }
 

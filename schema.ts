@@ -4,9 +4,16 @@
  * @module
  */
 
+import ipaddr from "ipaddr.js";
 import * as z from "zod";
 
 const MIB = 1024 * 1024;
+
+/** An origin as browsers send it (RFC 6454 §6.2); pages opened from disk have the origin `null`. */
+const origin = z.string().refine((text) =>
+  text === "*" || text === "null" || URL.parse(text)?.origin === text
+);
+const network = z.string().refine((text) => ipaddr.isValidCIDR(text));
 
 const server = z.strictObject({
   hostname: z.string().min(1).default("0.0.0.0")
@@ -25,21 +32,42 @@ const server = z.strictObject({
     key_file: z.string().min(1).default("key.pem")
       .describe("Its private key, PEM, relative to the working directory."),
   }).prefault({}),
+  allowed_origins: z.array(origin).default(["*"])
+    .meta({ title: 'origins such as https://example.com, or "*"' })
+    .describe(
+      'The origins whose pages may connect; "*" is any. Requests without an origin pass.',
+    ),
+  auth_tokens_file: z.string().default("")
+    .describe(
+      "A file with one token a line, of which a client must have one; empty: anyone may connect.",
+    ),
+  trusted_proxies: z.array(network).default([])
+    .meta({ title: "networks such as 10.0.0.0/8 or fd00::/8" })
+    .describe("The networks of proxies whose X-Forwarded-For is believed."),
   idle_timeout_seconds: z.int().min(1).max(86400).default(30)
     .describe(
       "A silent client is pinged at half of this and dropped after it.",
     ),
 });
 
+const relay = z.strictObject({
+  echo: z.boolean().default(true)
+    .describe("Whether a sender receives its own messages."),
+});
+
 const limits = z.strictObject({
   max_connections: z.int().min(1).max(1_000_000).default(10_000)
     .describe("How many clients may be connected."),
+  max_connections_per_ip: z.int().min(0).max(1_000_000).default(0)
+    .describe("How many of them from one address; 0: no limit."),
   max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
     .describe("The largest message; text counts as UTF-8."),
   max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
-    .describe(
-      "Unsent bytes held for one client; over it the client is evicted.",
-    ),
+    .describe("Unsent bytes held for one client; over it the client is slow."),
+  max_messages_per_second: z.int().min(0).max(1_000_000).default(0)
+    .describe("How many messages a client may send; 0: no limit."),
+  slow_client: z.enum(["disconnect", "drop"]).default("disconnect")
+    .describe("Evict a slow client, or skip messages for it until it has caught up."),
 });
 
 const metrics = z.strictObject({
@@ -73,10 +101,22 @@ export interface Config {
     port: number;
     transport: "native" | "ws";
     tls: { enabled: boolean; cert_file: string; key_file: string };
+    allowed_origins: string[];
+    auth_tokens_file: string;
+    trusted_proxies: string[];
     idle_timeout_seconds: number;
   };
+  /** What the relay does with messages. */
+  relay: { echo: boolean };
   /** How much a client may do. */
-  limits: { max_connections: number; max_message_bytes: number; max_backlog_bytes: number };
+  limits: {
+    max_connections: number;
+    max_connections_per_ip: number;
+    max_message_bytes: number;
+    max_backlog_bytes: number;
+    max_messages_per_second: number;
+    slow_client: "disconnect" | "drop";
+  };
   /** The port for metrics and health checks. */
   metrics: { enabled: boolean; hostname: string; port: number };
   /** How a shutdown goes. */
@@ -87,6 +127,7 @@ export interface Config {
 
 const schema: z.ZodType<Config> = z.strictObject({
   server: server.prefault({}),
+  relay: relay.prefault({}),
   limits: limits.prefault({}),
   metrics: metrics.prefault({}),
   shutdown: shutdown.prefault({}),
@@ -110,6 +151,10 @@ export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = z.toJSONSchema(s
 export interface Key {
   /** `object` for a section; else the type of the value. */
   readonly type: string;
+  /** What an item of a list is. */
+  readonly title?: string;
+  /** How short a text may be. */
+  readonly minLength?: number;
   /** The keys of a section. */
   readonly properties?: Readonly<Record<string, Key>>;
   /** The only values allowed. */
@@ -142,7 +187,9 @@ export function wanted(key: Key): string {
       return `a whole number from ${key.minimum} to ${key.maximum}`;
     case "number":
       return `a number from ${key.minimum} to ${key.maximum}`;
+    case "array":
+      return `a list of ${key.title}`;
     default:
-      return "text that is not empty";
+      return key.minLength ? "text that is not empty" : "text";
   }
 }

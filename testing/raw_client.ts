@@ -61,15 +61,15 @@ export class RawClient implements Disposable {
   head = "";
   readonly #socket: Socket;
   readonly #frames = new Inbox<ServerFrame>();
+  #take = (frame: ServerFrame) => this.#frames.push(frame);
   readonly #answered = Promise.withResolvers<void>();
-  #bytes = Buffer.alloc(0);
+  #bytes: Buffer = Buffer.alloc(0);
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on("error", () => {});
     socket.on("data", (chunk: Buffer) => {
-      this.#bytes = Buffer.concat([this.#bytes, chunk]);
-      this.#parse();
+      this.#receive(chunk);
     });
     this.ended = new Promise((resolve) => {
       socket.once("close", () => resolve());
@@ -90,10 +90,13 @@ export class RawClient implements Disposable {
     return client;
   }
 
-  /** Opens a TCP connection and a WebSocket on it. */
-  static async join(relay: { url: string }): Promise<RawClient> {
+  /** Opens a TCP connection and a WebSocket on it; `headers` as in {@link handshake}. */
+  static async join(
+    relay: { url: string },
+    headers?: Record<string, string | null>,
+  ): Promise<RawClient> {
     const client = await RawClient.open(relay);
-    await client.ask(handshake());
+    await client.ask(handshake(headers));
     return client;
   }
 
@@ -115,9 +118,24 @@ export class RawClient implements Disposable {
     return bounded(written, "the kernel to take what is sent", 60);
   }
 
-  /** Stops reading, for good. */
+  /** Stops reading. */
   pause(): void {
     this.#socket.pause();
+  }
+
+  /** Reads again. */
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Reads on without looking at what arrives. */
+  ignore(): void {
+    this.#receive = () => {};
+  }
+
+  /** Hands over each frame that is yet to arrive, instead of keeping it for {@link next}. */
+  consume(take: (frame: ServerFrame) => void): void {
+    this.#take = take;
   }
 
   /** Takes the next frame. */
@@ -139,7 +157,8 @@ export class RawClient implements Disposable {
     this.reset();
   }
 
-  #parse(): void {
+  #receive = (chunk: Buffer): void => {
+    this.#bytes = this.#bytes.length > 0 ? Buffer.concat([this.#bytes, chunk]) : chunk;
     if (!this.head) {
       const end = this.#bytes.indexOf("\r\n\r\n");
       if (end < 0) return;
@@ -159,8 +178,8 @@ export class RawClient implements Disposable {
         : second;
       if (this.#bytes.length < start + length) return;
       const payload = new Uint8Array(this.#bytes.subarray(start, start + length));
-      this.#frames.push({ opcode: first & 0x0f, payload });
       this.#bytes = this.#bytes.subarray(start + length);
+      this.#take({ opcode: first & 0x0f, payload });
     }
-  }
+  };
 }

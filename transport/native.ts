@@ -6,10 +6,11 @@
 
 import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
-import { type Refusal, refuse } from "../handshake.ts";
+import type { Seat } from "../admission.ts";
+import type { Refusal } from "../handshake.ts";
 import type { Cause, Close, Connection, Hub, Member } from "../hub.ts";
 import { type Listener, watch } from "../listener.ts";
-import { type ListenOptions, peerName, type Transport } from "./transport.ts";
+import type { ListenOptions, Transport } from "./transport.ts";
 
 /** A message as the platform hands it over: text or binary. */
 export type NativeMessage = string | ArrayBuffer;
@@ -19,7 +20,7 @@ export type NativeMessage = string | ArrayBuffer;
  * and each delivery a system call.
  */
 export const native: Transport<NativeMessage, NativeMessage> = {
-  encode: (messages) => messages,
+  encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
   maxBatchDeliveries: 8192,
   listen,
 };
@@ -33,8 +34,7 @@ async function listen(
   // Without this each connection keeps a buffer as large as the largest message it was ever sent.
   Deno.env.set("DENO_USE_WRITEV", "1");
 
-  const { hub, maxConnections, idleTimeoutSeconds, certificate } = options;
-  const upgrading = new Set<WebSocket>();
+  const { hub, admission, idleTimeoutSeconds, certificate } = options;
 
   const server = Deno.serve({
     hostname: options.hostname,
@@ -48,26 +48,25 @@ async function listen(
       });
     },
   }, (request, info) => {
-    const refusal = refuse({
+    const seat = admission.admit({
       method: request.method,
       path: URL.parse(request.url)?.pathname ?? "",
       header: (name) => request.headers.get(name),
-    }, {
-      draining: options.draining(),
-      connected: hub.size + upgrading.size,
-      maxConnections,
-    });
-    if (refusal) {
-      hub.reject(refusal.reason);
-      return answer(refusal);
+    }, info.remoteAddr as Deno.NetAddr);
+    if ("status" in seat) return answer(seat);
+    try {
+      // All that may fail comes first: after the upgrade only its own response may be returned.
+      const { socket, response } = Deno.upgradeWebSocket(request, {
+        idleTimeout: idleTimeoutSeconds,
+      });
+      attach(hub, socket, seat);
+      // By hand, since the platform finds a subprotocol only where a space follows each comma.
+      if (seat.subprotocol) response.headers.set("sec-websocket-protocol", seat.subprotocol);
+      return response;
+    } catch (error) {
+      seat.release();
+      throw error;
     }
-    // All that may fail comes first: after the upgrade only its own response may be returned.
-    const peer = peerOf(info.remoteAddr);
-    const { socket, response } = Deno.upgradeWebSocket(request, {
-      idleTimeout: idleTimeoutSeconds,
-    });
-    attach(hub, socket, peer, upgrading);
-    return response;
   });
 
   return watch(server);
@@ -77,14 +76,11 @@ async function listen(
 function attach(
   hub: NativeHub,
   socket: WebSocket,
-  peer: string,
-  upgrading: Set<WebSocket>,
+  seat: Seat,
 ): void {
   let member: Member<NativeMessage> | undefined;
-  upgrading.add(socket);
   socket.onopen = () => {
-    upgrading.delete(socket);
-    member = hub.join(connection(socket, peer));
+    member = hub.join(connection(socket, seat));
   };
   socket.onmessage = ({ data }: MessageEvent<NativeMessage>) => {
     hub.publish(
@@ -94,15 +90,18 @@ function attach(
     );
   };
   // A failure before the socket opened is reported here only, one after that by `close` as well.
-  socket.onerror = () => upgrading.delete(socket);
+  socket.onerror = () => {
+    if (!member) seat.release();
+  };
   socket.onclose = (event) => {
     if (member) hub.leave(member, causeOf(event));
+    else seat.release();
   };
 }
 
 function connection(
   socket: WebSocket,
-  peer: string,
+  { peer, release }: Seat,
 ): Connection<NativeMessage> {
   const end = ({ code, reason }: Close) => socket.close(code, reason);
   return {
@@ -112,6 +111,7 @@ function connection(
     close: end,
     evict: end,
     terminate: () => {}, // The platform has no way; the close frame waits until TCP gives up.
+    left: release,
   };
 }
 
@@ -119,11 +119,6 @@ function connection(
 function causeOf(event: CloseEvent): Cause {
   if (event.wasClean) return "closed";
   return event.code === 1001 ? "idle" : "error";
-}
-
-function peerOf(address: Deno.Addr): string {
-  if (address.transport !== "tcp") return address.transport;
-  return peerName(address.hostname, address.port);
 }
 
 function answer({ status, headers, body }: Refusal): Response {

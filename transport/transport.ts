@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Hub } from "../hub.ts";
+import type { Admission } from "../admission.ts";
+import type { Encoded, Hub } from "../hub.ts";
 import type { Listener } from "../listener.ts";
 import type { Certificate } from "../tls.ts";
 
@@ -25,18 +26,16 @@ export interface ListenOptions<Message, Data> {
   readonly idleTimeoutSeconds: number;
   /** The largest message; a transport may refuse a larger one itself. */
   readonly maxMessageBytes: number;
-  /** How many clients may be connected. */
-  readonly maxConnections: number;
+  /** Decides who may join. */
+  readonly admission: Admission;
   /** How many files the process may open, as far as that is known. */
   readonly maxDescriptors: number | null;
-  /** Tells whether a shutdown has begun. */
-  draining(): boolean;
 }
 
 /** One way to carry WebSockets. */
 export interface Transport<Message, Data> {
-  /** Turns the messages of one batch into the pieces that a connection writes, in order. */
-  encode(messages: Message[]): readonly Data[];
+  /** Turns the messages of one batch into the pieces that a connection writes. */
+  encode(messages: Message[]): Encoded<Data>;
   /** How many deliveries one batch may come to: what this transport manages without holding up others. */
   readonly maxBatchDeliveries: number;
   /**
@@ -51,9 +50,4 @@ export interface Transport<Message, Data> {
 export interface TransportListener extends Listener {
   /** Serves new connections with another certificate; absent where only a restart can do that. */
   replaceCertificate?(certificate: Certificate): void;
-}
-
-/** Names the other end of a connection as the logs do, for example `192.0.2.7:51034`. */
-export function peerName(hostname: string, port: number): string {
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }

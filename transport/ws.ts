@@ -12,7 +12,8 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocketServer } from "ws";
-import { type HandshakeRequest, type Refusal, refuse } from "../handshake.ts";
+import type { Seat } from "../admission.ts";
+import { type HandshakeRequest, type Refusal, subprotocolOf } from "../handshake.ts";
 import { within } from "../within.ts";
 import type { ListenOptions, Transport, TransportListener } from "./transport.ts";
 import { ReasonedWebSocket, WsClients } from "./ws_clients.ts";
@@ -37,7 +38,7 @@ const LISTEN_BACKLOG = 128;
 const SPARE_DESCRIPTORS = 64 + 2 * LISTEN_BACKLOG;
 
 async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<TransportListener> {
-  const { hub, certificate } = options;
+  const { hub, admission, certificate } = options;
   const head = { maxHeaderSize: MAX_HEADER_BYTES };
   const tls = certificate &&
     createTlsServer({
@@ -57,26 +58,32 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: options.maxMessageBytes,
+    handleProtocols: (_offered, request) => subprotocolOf(facts(request)) ?? false,
     WebSocket: ReasonedWebSocket,
   });
 
-  const decide = (request: IncomingMessage): Refusal | null => {
-    const { draining, maxConnections } = options;
-    const state = { draining: draining(), connected: hub.size, maxConnections };
-    const refusal = refuse(facts(request), state);
-    if (refusal) hub.reject(refusal.reason);
-    return refusal;
+  const admit = (request: IncomingMessage): Seat | Refusal => {
+    const { remoteAddress: hostname = "unknown", remotePort: port = 0 } = request.socket;
+    return admission.admit(facts(request), { hostname, port });
   };
   server.on("request", (request, response) => {
-    const { status, headers, body } = decide(request) ?? UNREADABLE;
+    const seat = admit(request);
+    const refused = "status" in seat;
+    if (!refused) seat.release(); // A handshake that the platform did not take for one.
+    const { status, headers, body } = refused ? seat : UNREADABLE;
     response.writeHead(status, headersOf(headers, body)).end(`${body}\n`);
   });
   server.on("upgrade", (request: IncomingMessage, socket: Socket, rest: Buffer) => {
     socket.on("error", () => {}); // Its close follows, and says all there is to say.
-    const refusal = decide(request);
-    if (refusal) return socket.end(answer(refusal));
+    const seat = admit(request);
+    if ("status" in seat) return socket.end(answer(seat));
+    socket.once("close", seat.release);
     handshakes.finished(socket);
-    upgrader.handleUpgrade(request, socket, rest, (client) => clients.add(client, socket));
+    upgrader.handleUpgrade(request, socket, rest, (client) => clients.add(client, socket, seat));
+  });
+  upgrader.on("wsClientError", (_error, socket) => {
+    hub.reject(UNREADABLE.reason);
+    (socket as Socket).end(answer(UNREADABLE));
   });
   server.on("clientError", (_error, socket) => {
     if (!socket.writable) return socket.destroy(); // It went away in the middle.

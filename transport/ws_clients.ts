@@ -9,7 +9,7 @@ import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocket } from "ws";
 import { CLOSE, type Connection, type Hub } from "../hub.ts";
-import { peerName } from "./transport.ts";
+import type { Seat } from "../admission.ts";
 import type { WsMessage } from "./ws_frames.ts";
 
 /** Gives the close frame that `ws` itself sends for a message that is too big the reason of the contract. */
@@ -61,9 +61,9 @@ export class WsClients {
   }
 
   /** Makes an open client a member, until it ends. */
-  add(webSocket: WebSocket, socket: Socket): void {
+  add(webSocket: WebSocket, socket: Socket, seat: Seat): void {
     const hub = this.#hub;
-    const member = hub.join(connection(webSocket, socket));
+    const member = hub.join(connection(webSocket, socket, seat));
     const client: Client = {
       drop() {
         hub.leave(member, "idle");
@@ -113,9 +113,13 @@ export class WsClients {
 /** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
 const NO_CLOSE_FRAME = 1006;
 
-function connection(webSocket: WebSocket, socket: Socket): Connection<Buffer> {
+function connection(
+  webSocket: WebSocket,
+  socket: Socket,
+  { peer, release }: Seat,
+): Connection<Buffer> {
   return {
-    peer: peerName(socket.remoteAddress ?? "unknown", socket.remotePort ?? 0),
+    peer,
     backlog: () => socket.writableLength,
     write: (frames) => void socket.write(frames),
     close: ({ code, reason }) => webSocket.close(code, reason),
@@ -127,6 +131,7 @@ function connection(webSocket: WebSocket, socket: Socket): Connection<Buffer> {
     terminate: () => webSocket.terminate(),
     pause: () => webSocket.pause(),
     resume: () => webSocket.resume(),
+    left: release,
   };
 }
 

@@ -6,6 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import * as library from "ws";
+import type { Encoded } from "../hub.ts";
 
 /** A message as it arrived. */
 export interface WsMessage {
@@ -23,13 +24,20 @@ const { Sender } = library as unknown as {
 const OPCODE = { text: 1, binary: 2 };
 
 /** Frames whole messages, unmasked and uncompressed (RFC 6455 §5.2), as one buffer for all sockets. */
-export function encode(messages: WsMessage[]): Buffer[] {
+export function encode(messages: WsMessage[]): Encoded<Buffer> {
   const parts: Buffer[] = [];
+  const starts: number[] = [];
+  let length = 0;
   for (const { payload, binary } of messages) {
+    starts.push(length);
     const opcode = binary ? OPCODE.binary : OPCODE.text;
-    parts.push(
-      ...Sender.frame(payload, { fin: true, rsv1: false, opcode, mask: false, readOnly: true }),
-    );
+    const options = { fin: true, rsv1: false, opcode, mask: false, readOnly: true };
+    for (const part of Sender.frame(payload, options)) {
+      parts.push(part);
+      length += part.length;
+    }
   }
-  return [Buffer.concat(parts)];
+  starts.push(length);
+  const all = Buffer.concat(parts, length);
+  return { all: [all], slice: (from, to) => [all.subarray(starts[from], starts[to])] };
 }

@@ -1,0 +1,50 @@
+/**
+ * Whose connection is it? The address of a client, also behind trusted proxies.
+ *
+ * @module
+ */
+
+import ipaddr from "ipaddr.js";
+
+/** Networks whose proxies are believed. */
+export class TrustedProxies {
+  readonly #networks: readonly [ipaddr.IPv4 | ipaddr.IPv6, number][];
+
+  /** Takes networks such as `10.0.0.0/8`, which must be valid. */
+  constructor(networks: readonly string[]) {
+    this.#networks = networks.map((network) => ipaddr.parseCIDR(network));
+  }
+
+  /**
+   * Finds the client's address: the peer's, or, if that is a trusted proxy, the rightmost untrusted one
+   * of `X-Forwarded-For`. Where that header cannot be understood, the last proxy that can counts.
+   *
+   * @param peer The other end of the connection, for example `192.0.2.7` or `::ffff:192.0.2.7`.
+   * @param forwardedFor The header, several joined by commas; `null` if there is none.
+   * @returns The address in its shortest form, IPv4 also where it was mapped into IPv6.
+   */
+  clientOf(peer: string, forwardedFor: string | null): string {
+    let address = parse(peer);
+    if (!address) return peer;
+    const hops = this.#networks.length > 0 && forwardedFor ? forwardedFor.split(",") : [];
+    while (hops.length > 0 && this.#trusts(address)) {
+      const next = parse(hops.pop()!.trim());
+      if (!next) break;
+      address = next;
+    }
+    return address.toString();
+  }
+
+  #trusts(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+    return this.#networks.some(([network, bits]) =>
+      network.kind() === address.kind() && address.match(network, bits)
+    );
+  }
+}
+
+/** Reads an address; some proxies add a port, `192.0.2.7:51034` or `[2001:db8::7]:51034`. */
+function parse(text: string): ipaddr.IPv4 | ipaddr.IPv6 | null {
+  const [, bracketed, dotted] = /^\[(.+)\](?::\d+)?$|^([\d.]+):\d+$/.exec(text) ?? [];
+  const bare = bracketed ?? dotted ?? text;
+  return ipaddr.isValid(bare) ? ipaddr.process(bare) : null;
+}

@@ -1,0 +1,115 @@
+/**
+ * The soak: does the relay's memory stay flat? `deno task soak [SECONDS]`, an hour by default.
+ *
+ * Both transports side by side, each a process of its own with a hundred clients. First its full load
+ * is measured, then it is given a tenth of that, while clients come and go. Memory counts as flat if
+ * the last quarter's mean is not more than 5 % above the second's.
+ *
+ * @module
+ */
+
+import { Program } from "./program.ts";
+import { frame, OPCODE, RawClient } from "./raw_client.ts";
+import { scrape } from "./scrape.ts";
+import { bounded } from "./wait.ts";
+
+const CLIENTS = 100;
+const MEASURING_SECONDS = 10;
+const WINDOW = 16;
+const CHURN_PER_SECOND = 5;
+const TICKS_PER_SECOND = 20;
+const SAMPLES = 120;
+const ALLOWED_GROWTH = 0.05;
+
+const MESSAGE = frame(OPCODE.text, "x".repeat(128));
+
+const ENDINGS: ((client: RawClient) => void)[] = [
+  (client) => client.send(frame(OPCODE.close)),
+  (client) => client.fin(),
+  (client) => client.reset(),
+];
+
+const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+async function join(relay: Program): Promise<RawClient> {
+  const client = await RawClient.join(relay);
+  client.ignore();
+  return client;
+}
+
+/** Sends as fast as messages come back, and returns how many a second that were. */
+async function fullLoad(relay: Program): Promise<number> {
+  using sender = await RawClient.join(relay);
+  let received = 0;
+  sender.consume(() => {
+    received++;
+    sender.send(MESSAGE);
+  });
+  for (let i = 0; i < WINDOW; i++) sender.send(MESSAGE);
+  await sleep(MEASURING_SECONDS);
+  return received / MEASURING_SECONDS;
+}
+
+/** Keeps a relay busy and returns the samples of its memory in bytes. */
+async function load(relay: Program, clients: RawClient[], rate: number, seconds: number) {
+  const samples: number[] = [];
+  const started = performance.now();
+  let sent = 0, turned = 0;
+  for (let now = 0; now < seconds; now = (performance.now() - started) / 1000) {
+    while (sent < now * rate) clients[sent++ % CLIENTS].send(MESSAGE);
+    while (turned < now * CHURN_PER_SECOND) {
+      const at = turned % CLIENTS;
+      ENDINGS[turned++ % ENDINGS.length](clients[at]);
+      clients[at] = await bounded(join(relay), "a newcomer");
+    }
+    if (samples.length < now / seconds * SAMPLES) {
+      samples.push((await scrape(relay)).get("process_resident_memory_bytes")!);
+    }
+    await sleep(1 / TICKS_PER_SECOND);
+  }
+  return { samples, sent, turned };
+}
+
+const mean = (values: number[]) => values.reduce((sum, each) => sum + each) / values.length;
+
+/** Soaks one relay; says how it went, and returns whether its memory stayed flat. */
+async function soak(relay: Program, transport: string, rate: number, seconds: number) {
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => join(relay)));
+  const { samples, sent, turned } = await load(relay, clients, rate, seconds);
+  const metrics = await scrape(relay);
+  for (const client of clients) client.reset();
+  const quarter = samples.length >> 2;
+  const second = mean(samples.slice(quarter, 2 * quarter));
+  const last = mean(samples.slice(-quarter));
+  const growth = last / second - 1;
+  const evictions = ["slow", "rate", "too_big", "idle"].map((reason) =>
+    metrics.get(`websocket_evictions_total{reason="${reason}"}`)!
+  );
+  const flat = growth <= ALLOWED_GROWTH && evictions.every((count) => count === 0);
+  const mib = (bytes: number) => (bytes / 1024 / 1024).toFixed(1);
+  console.log(
+    `${flat ? "ok" : "FAILED"}: ${transport}, ${seconds} s, ${CLIENTS} clients, ${sent} messages ` +
+      `(${rate.toFixed(0)} a second), ${turned} clients replaced: ${
+        mib(second)
+      } MiB in the second ` +
+      `quarter, ${mib(last)} MiB in the last (${(100 * growth).toFixed(1)} %), ` +
+      `evictions ${evictions.join(" ")}`,
+  );
+  console.log(`  MiB over time: ${samples.filter((_, i) => i % 10 === 0).map(mib).join(" ")}`);
+  return flat;
+}
+
+const seconds = Number(Deno.args[0] ?? 3600);
+const soaks: (() => Promise<boolean>)[] = [];
+await using relays = new AsyncDisposableStack();
+for (const transport of ["native", "ws"]) {
+  const env = { RELAY_SERVER_TRANSPORT: transport };
+  const relay = relays.use(await Program.start({ env }));
+  const readers = await Promise.all(Array.from({ length: CLIENTS }, () => join(relay)));
+  const full = await fullLoad(relay);
+  for (const reader of readers) reader.reset();
+  console.log(`${transport}: full load is ${full.toFixed(0)} messages a second`);
+  soaks.push(() => soak(relay, transport, full / 10, seconds));
+}
+const flat = await Promise.all(soaks.map((run) => run()));
+Deno.exitCode = flat.every(Boolean) ? 0 : 1;
