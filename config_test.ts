@@ -120,6 +120,37 @@ metrics:
   ]);
 });
 
+Deno.test("loadConfig reads lists from the file, and with commas from the environment", async () => {
+  const yaml = "server: {allowed_origins: ['https://a.example', 'null'], trusted_proxies: []}";
+  const env = { RELAY_SERVER_TRUSTED_PROXIES: "10.0.0.0/8, fd00::/8" };
+  const { server } = (await load(yaml, { env })).config;
+  assertEquals(server.allowed_origins, ["https://a.example", "null"]);
+  assertEquals(server.trusted_proxies, ["10.0.0.0/8", "fd00::/8"]);
+  const none = await load(yaml, { env: { RELAY_SERVER_ALLOWED_ORIGINS: "" } });
+  assertEquals(none.config.server.allowed_origins, []);
+});
+
+Deno.test("loadConfig says which origins and networks it can use", async () => {
+  const origins =
+    'server.allowed_origins must be a list of origins such as https://example.com, or "*"';
+  for (
+    const text of ["https://a.example/", "a.example", "https://*.example", "HTTPS://a.example"]
+  ) {
+    assertEquals(await problemsOf(`server: {allowed_origins: ["${text}"]}`), [
+      `${origins}, got [ "${text}" ] (relay.yaml)`,
+    ]);
+  }
+  assertEquals(await problemsOf("server: {allowed_origins: '*'}"), [
+    `${origins}, got "*" (relay.yaml)`,
+  ]);
+  for (const text of ["10.0.0.1", "10.0.0.0/33", "localhost/8", "fd00::/129"]) {
+    assertEquals(await problemsOf(`server: {trusted_proxies: ["${text}"]}`), [
+      "server.trusted_proxies must be a list of networks such as 10.0.0.0/8 or fd00::/8, " +
+      `got [ "${text}" ] (relay.yaml)`,
+    ]);
+  }
+});
+
 Deno.test("loadConfig tells a key that is written as one word from an unknown one", async () => {
   assertEquals(await problemsOf("server.port: 80"), [
     "server.port must be nested, each word a level, got one key (relay.yaml)",

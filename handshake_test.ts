@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type HandshakeRequest, refuse, type RelayState } from "./handshake.ts";
+import { type HandshakeRequest, refuse, type RelayState, subprotocolOf } from "./handshake.ts";
 
 const OPEN: RelayState = {
   draining: false,
@@ -22,8 +22,31 @@ function request(changes: Record<string, string | undefined> = {}, method = "GET
   return { method, path, header: (name) => headers[name] ?? null } satisfies HandshakeRequest;
 }
 
+const LOCKED: RelayState = { ...OPEN, acceptsToken: (token) => token === "secret" };
+
 Deno.test("refuse lets a valid WebSocket handshake pass", () => {
   assertEquals(refuse(request(), OPEN), null);
+  assertEquals(refuse(request({ origin: "https://example.com" }), OPEN), null);
+});
+
+const PASSES: Record<string, string>[] = [
+  { authorization: "Bearer secret" },
+  { authorization: "bearer  secret" },
+  { "sec-websocket-protocol": "relay, bearer.secret" },
+  { "sec-websocket-protocol": "bearer.secret,relay" },
+  { "sec-websocket-protocol": "bearer.secret" },
+];
+for (const headers of PASSES) {
+  Deno.test(`refuse finds the token in ${JSON.stringify(headers)}`, () => {
+    assertEquals(refuse(request(headers), LOCKED), null);
+  });
+}
+
+Deno.test("subprotocolOf answers relay where it is offered, and never a token", () => {
+  const answer = (offered?: string) =>
+    subprotocolOf(request({ "sec-websocket-protocol": offered }));
+  assertEquals([answer(), answer("chat"), answer("bearer.relay")], [null, null, null]);
+  assertEquals([answer("relay"), answer("chat,relay , bearer.x")], ["relay", "relay"]);
 });
 
 const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
@@ -63,6 +86,41 @@ const CASES: [what: string, HandshakeRequest, RelayState, ReturnType<typeof refu
     status: 400,
     headers: {},
     body: "Sec-WebSocket-Key must be 16 bytes in base64",
+  }],
+  [
+    "subprotocols that are no names",
+    request({ "sec-websocket-protocol": "relay, a token" }),
+    OPEN,
+    {
+      reason: "bad_request",
+      status: 400,
+      headers: {},
+      body: "Sec-WebSocket-Protocol must be a list of names",
+    },
+  ],
+  ["an origin that is not allowed", request({ origin: "https://example.com.evil" }), OPEN, {
+    reason: "origin",
+    status: 403,
+    headers: {},
+    body: "pages of this origin may not connect",
+  }],
+  ["who has no token", request({ authorization: "Basic secret" }), LOCKED, {
+    reason: "token",
+    status: 401,
+    headers: { "www-authenticate": "Bearer" },
+    body: "a token is needed: Authorization: Bearer, or the subprotocols relay and bearer.<token>",
+  }],
+  ["who has a wrong token", request({ "sec-websocket-protocol": "bearer.secre" }), LOCKED, {
+    reason: "token",
+    status: 401,
+    headers: { "www-authenticate": "Bearer" },
+    body: "the token is wrong",
+  }],
+  ["an address with too many connections", request(), { ...OPEN, connectedFromAddress: 2 }, {
+    reason: "per_ip",
+    status: 429,
+    headers: { "retry-after": "10" },
+    body: "this address has too many connections",
   }],
   ["anyone while the relay shuts down", request(), { ...OPEN, draining: true }, {
     reason: "draining",

@@ -1,6 +1,14 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { type Cause, CLOSE, type Close, type Connection, Hub, type Member } from "./hub.ts";
+import {
+  type Cause,
+  CLOSE,
+  type Close,
+  type Connection,
+  Hub,
+  type HubOptions,
+  type Member,
+} from "./hub.ts";
 
 /** Stands in for a socket: the one thing that real ones cannot do is to have a given backlog. */
 class FakeConnection implements Connection<string> {
@@ -29,7 +37,7 @@ class FakeConnection implements Connection<string> {
   terminate(): void {}
 }
 
-function setUp() {
+function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   const left: [peer: string, cause: Cause][] = [];
   let batches = 0;
   const hub = new Hub<string, string>({
@@ -41,6 +49,7 @@ function setUp() {
     maxMessageBytes: 10,
     maxBacklogBytes: 100,
     onLeave: ({ connection }, cause) => left.push([connection.peer, cause]),
+    ...changes,
   });
   const join = (peer: string) => {
     const connection = new FakeConnection(peer);
@@ -79,6 +88,48 @@ Deno.test("Hub sends the messages of one turn as one batch", async () => {
   await turn();
   assertEquals(batches(), 2);
   assertEquals(alice.connection.heard, ["1", "2", "3"]);
+});
+
+Deno.test("Hub without echo leaves out the sender, and nothing else changes", async () => {
+  const { hub, join } = setUp({ echo: false, maxBatchDeliveries: Infinity });
+  const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
+  for (
+    const [sender, message] of [[alice, "a1"], [bob, "b1"], [alice, "a2"], [alice, "a3"]] as const
+  ) {
+    hub.publish(sender.member, message, 2);
+  }
+  await turn();
+  assertEquals(alice.connection.heard, ["b1"]);
+  assertEquals(bob.connection.heard, ["a1", "a2", "a3"]);
+  assertEquals(cathy.connection.heard, ["a1", "b1", "a2", "a3"]);
+  const { deliveries, sentBytes } = hub.stats();
+  assertEquals([deliveries, sentBytes], [8, 16]);
+});
+
+Deno.test("Hub that drops skips whole messages for a slow member until it has caught up", async () => {
+  const { hub, join, left } = setUp({ slowClient: "drop" });
+  const alice = join("alice"), cathy = join("cathy");
+  for (const [held, message] of [[101, "1"], [1, "2"], [0, "3"], [100, "4"], [102, "5"]] as const) {
+    cathy.connection.held = held;
+    hub.publish(alice.member, message, 1);
+    await flushed(alice.member);
+  }
+  assertEquals(alice.connection.heard, ["1", "2", "3", "4", "5"]);
+  assertEquals(cathy.connection.heard, ["3", "4"]);
+  assertEquals([left, hub.stats().droppedMessages, hub.stats().deliveries], [[], 3, 7]);
+});
+
+Deno.test("Hub gives a member one second's worth of messages at once, and evicts who sends more", async () => {
+  const { hub, join, left } = setUp({ maxMessagesPerSecond: 3 });
+  const alice = join("alice"), bob = join("bob");
+  for (let i = 0; i < 3; i++) hub.publish(alice.member, "a", 1);
+  for (let i = 0; i < 4; i++) hub.publish(bob.member, "b", 1);
+  assertEquals([left, bob.connection.closes], [[["bob", "rate"]], [CLOSE.rate]]);
+  await new Promise((resolve) => setTimeout(resolve, 400)); // More than a third of a second.
+  hub.publish(alice.member, "a", 1);
+  await flushed(alice.member, bob.member);
+  assertEquals(alice.connection.heard, ["a", "a", "a", "b", "b", "b", "a"]);
+  assertEquals([left.length, hub.stats().messages], [1, 7]);
 });
 
 Deno.test("Hub ignores what comes from a member that has left", async () => {
@@ -283,15 +334,15 @@ Deno.test("Hub drops the members that have not gone away", async () => {
 
 type Step =
   | { do: "join" }
+  | { do: "turn" }
   | { do: "send"; who: number }
   | { do: "leave"; who: number; cause: Cause }
-  | { do: "stall"; who: number }
-  | { do: "turn" };
+  | { do: "hold"; who: number; bytes: number };
 
 const who = fc.nat(9);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant("join" as const) }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant("send" as const), who }) },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant("send" as const), who }) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -300,54 +351,97 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       cause: fc.constantFrom<Cause>("closed", "error", "idle"),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("stall" as const), who }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("turn" as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("hold" as const),
+      who,
+      bytes: fc.constantFrom(0, 0, 1, 100, 101),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("turn" as const) }) },
 );
 
-Deno.test("Hub keeps its promises under any interleaving of join, send, leave and failure", async () => {
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps) => {
-    const { hub, join, left } = setUp();
-    const all: { connection: FakeConnection; member: Member<string>; since: number }[] = [];
-    const gone = () => new Set(left.map(([peer]) => peer));
-    const sent: string[] = []; // All that was taken in, in order.
-    let done = 0; // How much of it has left.
+/** What a member is in the model: a list of what it must have heard. */
+interface Modelled {
+  connection: FakeConnection;
+  member: Member<string>;
+  heard: string[];
+  cause: Cause | null;
+  behind: boolean;
+}
+
+Deno.test("Hub does what a list would do, under any operations, slow members and either policy", async () => {
+  const policy = fc.record({
+    echo: fc.boolean(),
+    slowClient: fc.constantFrom("disconnect" as const, "drop" as const),
+  });
+  const seen = { evicted: 0, dropped: 0, own: 0 };
+  const run = async (
+    { echo, slowClient }: { echo: boolean; slowClient: "disconnect" | "drop" },
+    steps: Step[],
+  ) => {
+    const { hub, join, left } = setUp({ echo, slowClient });
+    const all: Modelled[] = [];
+    const present = () => all.filter(({ cause }) => cause === null);
+    let queue: { from: Modelled; message: string }[] = [];
+    let messages = 0, dropped = 0;
 
     const endTurn = async () => {
+      if (queue.length > 0) {
+        for (const each of present()) {
+          const { held } = each.connection;
+          if (slowClient === "disconnect" && held > 100) each.cause = "slow";
+          each.behind = held > 100 || (each.behind && held > 0);
+        }
+        for (const each of present()) {
+          const due = queue.filter(({ from }) => echo || from !== each).map(({ message }) =>
+            message
+          );
+          seen.own += queue.length - due.length;
+          if (each.behind) dropped += due.length;
+          else each.heard.push(...due);
+        }
+        queue = [];
+      }
       await turn();
       await flushed(...all.map(({ member }) => member));
-      done = sent.length;
     };
     for (const step of steps) {
       if (step.do === "join") {
-        // A newcomer also gets what is queued in this turn.
-        all.push({ ...join(`member ${all.length}`), since: done });
+        all.push({ ...join(`member ${all.length}`), heard: [], cause: null, behind: false });
       } else if (step.do === "turn") {
         await endTurn();
       } else if (all.length > 0) {
-        const { member, connection } = all[step.who % all.length];
-        if (step.do === "stall") connection.held = 101;
-        else if (step.do === "leave") hub.leave(member, step.cause);
-        else {
-          const message = `${sent.length}`;
-          hub.publish(member, message, 3);
-          if (!gone().has(connection.peer)) sent.push(message);
+        const each = all[step.who % all.length];
+        if (step.do === "hold") each.connection.held = step.bytes;
+        else if (step.do === "leave") {
+          hub.leave(each.member, step.cause);
+          each.cause ??= step.cause;
+        } else {
+          const message = `${messages}`;
+          hub.publish(each.member, message, 3);
+          if (each.cause === null) queue.push({ from: each, message: `${messages++}` });
         }
       }
       const { connected, connections, disconnections } = hub.stats();
-      assertEquals(connections - disconnections, connected);
-      assertEquals([connections, disconnections], [all.length, left.length]);
+      assertEquals([connected, connections], [present().length, all.length]);
+      assertEquals(disconnections, connections - connected);
     }
     await endTurn();
-    assertEquals(gone().size, left.length, "a member left twice");
-    for (const { connection, since } of all) {
-      const expected = sent.slice(since);
-      if (gone().has(connection.peer)) expected.length = connection.heard.length;
-      assertEquals(connection.heard, expected, connection.peer);
-    }
-    assertEquals(hub.stats().messages, sent.length);
-    assertEquals(
-      hub.stats().deliveries,
-      all.reduce((sum, { connection }) => sum + connection.heard.length, 0),
-    );
-  }));
+    for (const { connection, heard } of all) assertEquals(connection.heard, heard, connection.peer);
+    const causes = new Map(all.map(({ connection, cause }) => [connection.peer, cause]));
+    assertEquals(left.length, all.length - present().length, "a member left twice");
+    for (const [peer, cause] of left) assertEquals(cause, causes.get(peer), peer);
+    const stats = hub.stats();
+    assertEquals([stats.messages, stats.droppedMessages], [messages, dropped]);
+    assertEquals(stats.deliveries, all.reduce((sum, { heard }) => sum + heard.length, 0));
+    seen.evicted += stats.evictions.slow;
+    seen.dropped += dropped;
+  };
+  await fc.assert(
+    fc.asyncProperty(policy, fc.array(step, { maxLength: 80 }), run),
+    { numRuns: 200 },
+  );
+  assert(seen.evicted > 0 && seen.dropped > 0 && seen.own > 0, JSON.stringify(seen));
 });

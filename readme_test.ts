@@ -96,3 +96,10 @@ Deno.test("README's tables name every key with its default, and every metric", a
     assert(row.test(README), `README has no row for the ${type} ${name}`);
   }
 });
+
+Deno.test("README's table of threats names only tests that exist", async () => {
+  const [, table] = /^## Security\n([^]*?)^## /m.exec(README)!;
+  const files = [...table.matchAll(/`([\w/]+_test\.ts)`/g)].map(([, file]) => file);
+  assert(files.length > 10, "the table has gone");
+  for (const file of new Set(files)) assert((await Deno.stat(`${ROOT}${file}`)).isFile);
+});

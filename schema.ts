@@ -11,7 +11,7 @@ const MIB = 1024 * 1024;
 
 /** An origin as browsers send it (RFC 6454 §6.2); pages opened from disk have the origin `null`. */
 const origin = z.string().refine((text) =>
-  text === "*" || text === "null" || URL.parse(text)?.origin === text
+  text === "*" || text === "null" || (!text.includes("*") && URL.parse(text)?.origin === text)
 );
 const network = z.string().refine((text) => ipaddr.isValidCIDR(text));
 

@@ -100,10 +100,10 @@ export class RawClient implements Disposable {
     return client;
   }
 
-  /** Sends a request and waits for the head of the answer. */
-  async ask(request: string): Promise<string> {
+  /** Sends a request and waits for the head of the answer; empty if the connection ends without one. */
+  async ask(request: string | Uint8Array, seconds?: number): Promise<string> {
     this.send(request);
-    await bounded(this.#answered.promise, "an answer");
+    await bounded(Promise.race([this.#answered.promise, this.ended]), "an answer", seconds);
     return this.head;
   }
 

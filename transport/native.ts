@@ -25,6 +25,12 @@ export const native: Transport<NativeMessage, NativeMessage> = {
   listen,
 };
 
+/** How long a socket may take from its upgrade until it is open; who vanishes in between is never reported. */
+const OPENING_SECONDS = 2;
+
+/** How long a client that is evicted may take to fall silent: no close frame passes messages under way. */
+const FAREWELL_SECONDS = 0.1;
+
 type NativeHub = Hub<NativeMessage, NativeMessage>;
 
 // deno-lint-ignore require-await -- other transports have to wait, so all errors are rejections.
@@ -79,7 +85,9 @@ function attach(
   seat: Seat,
 ): void {
   let member: Member<NativeMessage> | undefined;
+  const opening = setTimeout(seat.release, OPENING_SECONDS * 1000);
   socket.onopen = () => {
+    clearTimeout(opening);
     member = hub.join(connection(socket, seat));
   };
   socket.onmessage = ({ data }: MessageEvent<NativeMessage>) => {
@@ -89,13 +97,8 @@ function attach(
       typeof data === "string" ? Buffer.byteLength(data) : data.byteLength,
     );
   };
-  // A failure before the socket opened is reported here only, one after that by `close` as well.
-  socket.onerror = () => {
-    if (!member) seat.release();
-  };
   socket.onclose = (event) => {
     if (member) hub.leave(member, causeOf(event));
-    else seat.release();
   };
 }
 
@@ -109,7 +112,10 @@ function connection(
     backlog: () => socket.bufferedAmount,
     write: (message) => socket.send(message),
     close: end,
-    evict: end,
+    evict(close) {
+      const timer = setTimeout(() => end(close), FAREWELL_SECONDS * 1000);
+      socket.addEventListener("close", () => clearTimeout(timer), { once: true });
+    },
     terminate: () => {}, // The platform has no way; the close frame waits until TCP gives up.
     left: release,
   };

@@ -79,6 +79,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     if ("status" in seat) return socket.end(answer(seat));
     socket.once("close", seat.release);
     handshakes.finished(socket);
+    request.headers.upgrade = "websocket"; // The library allows no other protocols beside it.
     upgrader.handleUpgrade(request, socket, rest, (client) => clients.add(client, socket, seat));
   });
   upgrader.on("wsClientError", (_error, socket) => {
@@ -159,7 +160,7 @@ const UNREADABLE: Refusal = {
 };
 
 function facts({ method = "", url = "", headers }: IncomingMessage): HandshakeRequest {
-  const [path] = url.startsWith("/") ? url.split("?") : [URL.parse(url)?.pathname ?? ""];
+  const path = URL.parse(url.startsWith("/") ? `http://relay${url}` : url)?.pathname ?? "";
   return { method, path, header: (name) => headers[name]?.toString() ?? null };
 }
 

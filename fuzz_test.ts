@@ -1,0 +1,283 @@
+import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import fc from "fast-check";
+import { connect } from "./testing/client.ts";
+import { frame, OPCODE, RawClient } from "./testing/raw_client.ts";
+import { startRelay } from "./testing/start.ts";
+import { until } from "./testing/wait.ts";
+
+const directory = await Deno.makeTempDir();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const tokens = `${directory}/tokens`;
+await Deno.writeTextFile(tokens, "secret\n");
+
+/** A part of a request, and whether it stands in the way of an admission. */
+interface Part {
+  text: string;
+  good: boolean;
+}
+
+/** Mostly one of the good texts, else one of the bad ones; an empty text leaves the part out. */
+function part(good: string[], bad: fc.Arbitrary<string>): fc.Arbitrary<Part> {
+  return fc.oneof(
+    { weight: 12, arbitrary: fc.constantFrom(...good).map((text) => ({ text, good: true })) },
+    {
+      weight: 1,
+      arbitrary: bad.filter((text) => !good.includes(text)).map((text) => ({ text, good: false })),
+    },
+  );
+}
+
+const word = fc.stringMatching(/^[A-Za-z0-9!#$%&'*+.^_|~-]{1,20}$/);
+const visible = fc.stringMatching(/^[\x21-\x7e]{1,40}$/);
+
+const PARTS = {
+  method: part(
+    ["GET"],
+    fc.oneof(word, fc.constantFrom("POST", "HEAD", "OPTIONS", "CONNECT", "get")),
+  ),
+  path: part(
+    ["/", "/?x=1", "/."],
+    fc.oneof(
+      visible.map((text) => `/a${text}`),
+      fc.constantFrom("/chat", "//", "*", "?", "/%2e%2e/x", "/a".repeat(2000)),
+    ),
+  ),
+  upgrade: part(
+    ["Upgrade: websocket", "upgrade: WebSocket", "Upgrade: h2c, websocket"],
+    fc.constantFrom("", "Upgrade: h2c", "Upgrade:", "Upgrade: websockets"),
+  ),
+  connection: part(
+    ["Connection: Upgrade", "CONNECTION: keep-alive, upgrade"],
+    fc.constantFrom("", "Connection: close", "Connection: keep-alive"),
+  ),
+  version: part(
+    ["Sec-WebSocket-Version: 13"],
+    fc.oneof(fc.constant(""), visible.map((text) => `Sec-WebSocket-Version: ${text}`)),
+  ),
+  key: part(
+    ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+    fc.oneof(fc.constant(""), visible.map((text) => `Sec-WebSocket-Key: ${text}`)),
+  ),
+  origin: part(
+    ["", "Origin: https://good.example"],
+    fc.oneof(
+      visible.map((text) => `Origin: ${text}`),
+      visible.map((text) => `Origin: https://good.example${text}`),
+      fc.constantFrom("Origin:", "Origin: null", "Origin: *", "Origin: http://good.example"),
+    ),
+  ),
+  token: part(
+    ["Authorization: Bearer secret", "Sec-WebSocket-Protocol: relay, bearer.secret"],
+    fc.oneof(
+      visible.map((text) => `Authorization: Bearer ${text}`),
+      visible.map((text) => `Authorization: ${text}`),
+      word.map((text) => `Sec-WebSocket-Protocol: relay, bearer.${text}`),
+      fc.constantFrom(
+        "",
+        "Authorization: Bearer",
+        "Authorization: Bearer secret secret",
+        "Cookie: token=secret",
+      ),
+    ),
+  ),
+};
+
+/** What has no influence if it is understood, and may be refused if not. */
+const EXTRAS = fc.array(
+  fc.oneof(
+    fc.tuple(word, visible).map(([name, value]) => `X-${name}: ${value}`),
+    fc.string({ unit: "binary", minLength: 1, maxLength: 40 }).map((text) =>
+      text.replace(/[\r\n]/g, "")
+    ),
+    fc.constantFrom(
+      "Content-Length: -1",
+      "Content-Length: 5",
+      "Transfer-Encoding: chunked",
+      "Expect: 100-continue",
+      "Host: another",
+      "X-Forwarded-For: , ,unknown",
+      "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+      `Cookie: ${"x".repeat(8000)}`,
+      " folded",
+      ": no name",
+    ),
+  ),
+  { maxLength: 3 },
+);
+
+for (const transport of ["native", "ws"] as const) {
+  Deno.test(`relay on ${transport} admits no request without upgrade, origin and token, and fails on none`, async () => {
+    await using relay = await startRelay({
+      server: { transport, auth_tokens_file: tokens, allowed_origins: ["https://good.example"] },
+    });
+    const answers: Record<string, number> = {};
+
+    /** Returns the status of the answer, 0 if there was none. */
+    async function ask(request: Uint8Array): Promise<number> {
+      using client = await RawClient.open(relay);
+      const head = await client.ask(request, 1).catch(() => "");
+      assert(!head.includes("secret"), head);
+      const status = Number(head.split(" ")[1] ?? 0);
+      answers[status] = (answers[status] ?? 0) + 1;
+      assert(status < 500 || status === 503, head);
+      return status;
+    }
+    const likely = fc.tuple(
+      fc.record(PARTS),
+      fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, EXTRAS),
+    );
+    await fc.assert(
+      fc.asyncProperty(likely, async ([{ method, path, ...headers }, extras]) => {
+        const lines = [
+          `${method.text} ${path.text} HTTP/1.1`,
+          "Host: localhost",
+          ...Object.values(headers).map(({ text }) => text),
+          ...extras,
+        ].filter(Boolean);
+        const status = await ask(Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"));
+        const good = [method, path, ...Object.values(headers)].every((part) => part.good);
+        if (!good) assert(status !== 101, lines.join("\n"));
+        else if (extras.length === 0) assertEquals(status, 101, lines.join("\n"));
+      }),
+      { numRuns: 400 },
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 200 }), async (bytes) => {
+        assert(await ask(Buffer.concat([bytes, Buffer.from("\r\n\r\n")])) !== 101);
+      }),
+      { numRuns: 100 },
+    );
+    for (const status of [101, 400, 401, 403, 404, 405, 426]) {
+      assert(answers[status] > 0, `no ${status} among ${JSON.stringify(answers)}`);
+    }
+    await until(() => relay.stats().connected === 0, "all to leave");
+  });
+
+  Deno.test(`relay on ${transport} passes on only valid messages, whatever bytes a client sends`, async () => {
+    const limit = 1000;
+    await using relay = await startRelay({
+      server: { transport },
+      limits: { max_message_bytes: limit },
+    });
+    await using bob = await connect(relay);
+    const seen = { whole: 0, broken: 0 };
+    await fc.assert(
+      fc.asyncProperty(fc.array(FRAMES, { maxLength: 6 }), MUTATIONS, async (frames, mutations) => {
+        const bytes = mutate(Buffer.concat(frames), mutations);
+        const alice = await RawClient.join(relay);
+        try {
+          await until(() => relay.stats().connected === 2, "alice to join");
+          alice.send(bytes);
+          alice.fin();
+          await until(() => relay.stats().connected === 1, "alice to leave");
+        } finally {
+          alice.reset();
+        }
+        bob.send("that was all");
+        const { messages, valid } = expected(bytes, limit, transport === "native");
+        seen[valid ? "whole" : "broken"]++;
+        for (let i = 0;; i++) {
+          const message = await bob.next();
+          if (message === "that was all") {
+            if (valid) assertEquals(i, messages.length, "a valid message is missing");
+            break;
+          }
+          assertEquals(message, messages[i]);
+        }
+      }),
+      { numRuns: 300 },
+    );
+    assert(seen.whole > 20 && seen.broken > 20, JSON.stringify(seen));
+    assertEquals(relay.stats().connected, 1);
+  });
+}
+
+const PAYLOAD = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.string({ unit: "binary", maxLength: 60 }).map((text) => Buffer.from(text)),
+  },
+  { weight: 1, arbitrary: fc.uint8Array({ maxLength: 140 }) },
+  { weight: 1, arbitrary: fc.constantFrom(Buffer.alloc(999, "x"), Buffer.alloc(1001, "x")) },
+);
+const WHOLE = fc.tuple(fc.constantFrom(OPCODE.text, OPCODE.binary), PAYLOAD)
+  .map(([opcode, payload]) => frame(opcode, payload));
+const FRAGMENTED = fc.array(PAYLOAD, { minLength: 2, maxLength: 4 }).map((payloads) =>
+  Buffer.concat(
+    payloads.map((payload, i) =>
+      frame(i === 0 ? OPCODE.binary : OPCODE.continuation, payload, {
+        fin: i === payloads.length - 1,
+      })
+    ),
+  )
+);
+const ANY = fc.tuple(
+  fc.nat(15),
+  PAYLOAD,
+  fc.boolean(),
+  fc.boolean(),
+  fc.constantFrom(0, 0, 0, 1, 4),
+)
+  .map(([opcode, payload, fin, masked, reserved]) =>
+    frame(opcode, payload, { fin, masked, reserved })
+  );
+const FRAMES = fc.oneof(
+  { weight: 6, arbitrary: WHOLE },
+  { weight: 2, arbitrary: FRAGMENTED },
+  { weight: 1, arbitrary: ANY },
+);
+const MUTATIONS = fc.oneof(
+  { weight: 2, arbitrary: fc.constant<[number, number][]>([]) },
+  {
+    weight: 1,
+    arbitrary: fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 3 }),
+  },
+);
+
+function mutate(bytes: Buffer, mutations: [at: number, value: number][]): Uint8Array {
+  for (const [at, value] of mutations) if (bytes.length > 0) bytes[at % bytes.length] = value;
+  return bytes;
+}
+
+/** Reads the messages that a client's bytes hold up to the first breach of RFC 6455 or of the limit. */
+function expected(all: Uint8Array, limit: number, allowsUnmasked: boolean) {
+  const bytes = Buffer.from(all);
+  const messages: (string | Uint8Array)[] = [];
+  let parts: Buffer[] | null = null, text = false;
+  let at = 0;
+  const broken = { messages, valid: false };
+  while (at < bytes.length) {
+    if (bytes.length < at + 2) return broken;
+    const fin = bytes[at] >= 0x80, opcode = bytes[at] & 0x0f, masked = bytes[at + 1] >= 0x80;
+    let length = bytes[at + 1] & 0x7f;
+    const control = opcode >= 8, known = [0, 1, 2, 8, 9, 10].includes(opcode);
+    if (bytes[at] & 0x70 || !known || (control && (!fin || length > 125))) return broken;
+    if (!masked && !allowsUnmasked) return broken;
+    at += 2;
+    const more = length === 126 ? 2 : length === 127 ? 8 : 0;
+    if (bytes.length < at + more + (masked ? 4 : 0)) return broken;
+    if (more === 2) length = bytes.readUInt16BE(at);
+    if (more === 8) length = Number(bytes.readBigUInt64BE(at));
+    at += more;
+    const mask = masked ? bytes.subarray(at, at += 4) : [0, 0, 0, 0];
+    if (bytes.length < at + length) return broken;
+    const payload = bytes.subarray(at, at += length).map((byte, i) => byte ^ mask[i % 4]);
+    if (opcode === OPCODE.close) return broken;
+    if (control) continue;
+    if ((opcode === OPCODE.continuation) !== (parts !== null)) return broken;
+    if (opcode !== OPCODE.continuation) text = opcode === OPCODE.text;
+    parts = [...parts ?? [], Buffer.from(payload)];
+    const whole: Buffer = Buffer.concat(parts);
+    if (whole.length > limit) return broken;
+    if (!fin) continue;
+    parts = null;
+    try {
+      const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+      messages.push(text ? decoder.decode(whole) : new Uint8Array(whole));
+    } catch {
+      return broken;
+    }
+  }
+  return { messages, valid: parts === null };
+}

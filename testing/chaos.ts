@@ -1,0 +1,304 @@
+/**
+ * The chaos: clients that misbehave in every way come and go around ten that do not.
+ * `deno task chaos [SECONDS]`, a minute on each transport by default.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { createHash, randomBytes } from "node:crypto";
+import { collectGarbage, INSPECT } from "./garbage.ts";
+import { Program, ROOT } from "./program.ts";
+import { frame, handshake, OPCODE, RawClient } from "./raw_client.ts";
+import { scrape } from "./scrape.ts";
+import { until } from "./wait.ts";
+
+/** What a chaos showed; times in milliseconds, memory in bytes. */
+export interface ChaosReport {
+  /** How often each kind of misbehaviour was acted out. */
+  acts: Record<string, number>;
+  /** How many messages each of the ten received: all, in one order. */
+  messages: number;
+  /** How long the ten's messages took, 99 % of them. */
+  p99: number;
+  /** How late timers of the clients' own process were, 99 % of them: what of it is not the relay's. */
+  ownP99: number;
+  /** Resident memory before and after, garbage collected. */
+  memory: [before: number, after: number];
+  /** What was evicted, by reason. */
+  evictions: Record<string, number>;
+}
+
+const WITNESSES = 10;
+const TALK_MILLISECONDS = 100;
+
+const WARM_UP_SECONDS = 3;
+const MAX_MESSAGE_BYTES = 64 * 1024;
+const ALLOWED_MILLISECONDS = 250;
+const ALLOWED_GROWTH = 30 * 1024 * 1024;
+
+const ENV = {
+  RELAY_LOG_LEVEL: "debug",
+  RELAY_LIMITS_MAX_MESSAGE_BYTES: `${MAX_MESSAGE_BYTES}`,
+  RELAY_LIMITS_MAX_BACKLOG_BYTES: `${128 * 1024}`,
+  RELAY_LIMITS_MAX_MESSAGES_PER_SECOND: "50",
+  MALLOC_TRIM_THRESHOLD_: `${128 * 1024}`, // Else glibc keeps tens of MiB of what was freed.
+};
+
+const sleep = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
+const between = (low: number, high: number) => low + Math.random() * (high - low);
+const percentile = (values: number[], part: number) =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length * part)];
+
+/** One of the ten: talks all the time, and remembers what it heard. */
+class Witness {
+  readonly latencies: number[] = [];
+  readonly #client: RawClient;
+  readonly #name: string;
+  readonly #hash = createHash("sha256");
+  readonly #decoder = new TextDecoder();
+  readonly #next = new Map<string, number>();
+  #heard = 0;
+  #bytes = 0;
+  #said = 0;
+
+  constructor(client: RawClient, name: string) {
+    this.#client = client;
+    this.#name = name;
+    client.consume(({ opcode, payload }) => {
+      if (opcode !== OPCODE.text && opcode !== OPCODE.binary) return;
+      this.#heard++;
+      this.#bytes += payload.length;
+      this.#hash.update(`${opcode} ${payload.length} `).update(payload);
+      const text = this.#decoder.decode(payload.subarray(0, 64));
+      const [, name, count, at] = /^witness (\d+) (\d+) ([\d.]+) /.exec(text) ?? [];
+      if (name === undefined) return;
+      assertEquals(Number(count), this.#next.get(name) ?? 0, `witness ${name}'s next message`);
+      this.#next.set(name, Number(count) + 1);
+      this.latencies.push(performance.now() - Number(at));
+    });
+  }
+
+  talk(): void {
+    const message = `witness ${this.#name} ${this.#said++} ${performance.now()} `.padEnd(512, "x");
+    this.#client.send(frame(OPCODE.text, message));
+  }
+
+  /** How many of its own messages have not come back. */
+  get missing(): number {
+    return this.#said - (this.#next.get(this.#name) ?? 0);
+  }
+
+  /** Everything that it heard, in short. */
+  summary() {
+    return {
+      heard: this.#heard,
+      bytes: this.#bytes,
+      hash: this.#hash.copy().digest("hex"),
+      next: [...this.#next].sort(),
+    };
+  }
+
+  leave(): void {
+    this.#client.send(frame(OPCODE.close));
+  }
+}
+
+type Act = (relay: Program) => Promise<void>;
+
+/** An act of a client that has joined; what arrives is not looked at. */
+function joined(act: (client: RawClient) => Promise<unknown> | unknown): Act {
+  return async (relay) => {
+    using client = await RawClient.join(relay);
+    client.ignore();
+    await act(client);
+    await sleep(between(20, 200));
+  };
+}
+
+const hello = () => frame(OPCODE.text, `hello ${Math.random()}`);
+
+/** The ways to misbehave, and how often each is chosen in relation to the others. */
+const ACTS: Record<string, [weight: number, act: Act]> = {
+  closeFrame: [
+    4,
+    joined((client) => {
+      client.send(hello());
+      client.send(frame(OPCODE.close, new Uint8Array([3, 232])));
+    }),
+  ],
+  fin: [
+    3,
+    joined((client) => {
+      client.send(hello());
+      client.fin();
+    }),
+  ],
+  reset: [
+    3,
+    joined((client) => {
+      client.send(hello());
+      client.reset();
+    }),
+  ],
+  garbage: [2, joined((client) => client.send(new Uint8Array(randomBytes(200))))],
+  garbageInsteadOfRequest: [2, async (relay) => {
+    using client = await RawClient.open(relay);
+    client.send(new Uint8Array(randomBytes(200)));
+    await sleep(between(20, 200));
+  }],
+  wrongPath: [1, async (relay) => {
+    using client = await RawClient.open(relay);
+    assert(/^HTTP\/1.1 404 /.test(await client.ask(handshake({}, "GET /chat HTTP/1.1"))));
+  }],
+  halfHandshake: [4, async (relay) => {
+    using client = await RawClient.open(relay);
+    const request = handshake();
+    client.send(request.slice(0, between(1, request.length - 1)));
+    await sleep(between(500, 3000));
+  }],
+  oversize: [
+    2,
+    joined((client) => client.send(frame(OPCODE.text, Buffer.alloc(MAX_MESSAGE_BYTES + 1)))),
+  ],
+  halfOversize: [
+    1,
+    joined((client) =>
+      client.send(frame(OPCODE.binary, Buffer.alloc(4 * MAX_MESSAGE_BYTES)).subarray(0, 1000))
+    ),
+  ],
+  badUtf8: [2, joined((client) => client.send(frame(OPCODE.text, new Uint8Array([104, 0xff]))))],
+  large: [2, joined((client) => client.send(frame(OPCODE.binary, randomBytes(48 * 1024))))],
+  neverReads: [
+    2,
+    joined(async (client) => {
+      client.pause();
+      client.send(hello());
+      await sleep(between(4000, 12_000));
+    }),
+  ],
+  floods: [2, joined((client) => client.send(Buffer.concat(Array.from({ length: 300 }, hello))))],
+};
+
+function choose(): string {
+  const all = Object.entries(ACTS);
+  let rest = Math.random() * all.reduce((sum, [, [weight]]) => sum + weight, 0);
+  return all.find(([, [weight]]) => (rest -= weight) < 0)![0];
+}
+
+/**
+ * Runs a chaos around a relay of its own.
+ *
+ * @throws {Error} If one of the ten lost anything, or waited too long, or a number does not add up.
+ */
+export async function chaos(
+  transport: "native" | "ws",
+  seconds: number,
+  clients = 200,
+): Promise<ChaosReport> {
+  await using relay = await Program.start({
+    command: [Deno.execPath(), "run", "-A", "--cached-only", INSPECT, `${ROOT}main.ts`],
+    env: { ...ENV, RELAY_SERVER_TRANSPORT: transport },
+  });
+  const witnesses: Witness[] = [];
+  for (let i = 0; i < WITNESSES; i++) {
+    witnesses.push(new Witness(await RawClient.join(relay), `${i}`));
+  }
+  const memory = async () => {
+    await collectGarbage(relay);
+    return (await scrape(relay)).get("process_resident_memory_bytes")!;
+  };
+  const ownDelays: number[] = [];
+  let expected = performance.now() + TALK_MILLISECONDS;
+  const talking = setInterval(() => {
+    const now = performance.now();
+    ownDelays.push(Math.max(0, now - expected));
+    expected = now + TALK_MILLISECONDS;
+    for (const witness of witnesses) witness.talk();
+  }, TALK_MILLISECONDS);
+
+  const acts: Record<string, number> = {};
+  let before = 0, after = 0;
+  try {
+    await sleep(WARM_UP_SECONDS * 1000);
+    before = await memory();
+    const deadline = performance.now() + seconds * 1000;
+    await Promise.all(Array.from({ length: clients }, async () => {
+      while (performance.now() < deadline) {
+        const name = choose();
+        acts[name] = (acts[name] ?? 0) + 1;
+        await ACTS[name][1](relay);
+        await sleep(between(100, 1500));
+      }
+    }));
+    const connected = async () => (await scrape(relay)).get("websocket_connected_clients");
+    await until(async () => await connected() === WITNESSES, "all but the ten to leave", 60);
+    const returned = async () => (after = await memory()) <= before + ALLOWED_GROWTH;
+    await until(returned, `memory to return to ${before} bytes`).catch((error) => {
+      throw new Error(`${error.message}: it is ${after}`);
+    });
+  } finally {
+    clearInterval(talking);
+  }
+  await until(() => witnesses.every(({ missing }) => missing === 0), "the last messages");
+
+  const [first, ...others] = witnesses.map((witness) => witness.summary());
+  for (const other of others) assertEquals(other, first, "two witnesses heard different things");
+  const p99 = percentile(witnesses.flatMap(({ latencies }) => latencies), 0.99);
+  const ownP99 = percentile(ownDelays, 0.99);
+  assert(
+    p99 <= ALLOWED_MILLISECONDS + ownP99,
+    `99 % took up to ${p99} ms, with timers here up to ${ownP99} ms late`,
+  );
+  for (const witness of witnesses) witness.leave();
+  let metrics = await scrape(relay);
+  const left = async () => {
+    metrics = await scrape(relay);
+    return metrics.get("websocket_connected_clients") === 0;
+  };
+  await until(left, "the ten to leave");
+  const evictions = checkCounters(metrics, relay.stderr, first);
+  return { acts, messages: first.heard, p99, ownP99, memory: [before, after], evictions };
+}
+
+/** Compares the relay's numbers with what the witnesses heard and with what it logged. */
+function checkCounters(
+  metrics: Map<string, number>,
+  log: string,
+  { heard, bytes }: { heard: number; bytes: number },
+): Record<string, number> {
+  const total = (name: string) => metrics.get(`websocket_${name}_total`)!;
+  assertEquals([total("messages"), total("received_bytes")], [heard, bytes]);
+  assert(total("deliveries") >= WITNESSES * heard && total("sent_bytes") >= WITNESSES * bytes);
+  assertEquals(total("connections"), total("disconnections"));
+  assertEquals(total("dropped_messages"), 0);
+  assertEquals(metrics.get("websocket_backlog_bytes"), 0);
+
+  const present = new Map<string, number>();
+  const causes: Record<string, number> = {};
+  const events = log.matchAll(/(\S+:\d+) (?:(joined)|(?:left|evicted): (\w+))$/gm);
+  for (const [, peer, joined, cause] of events) {
+    present.set(peer, (present.get(peer) ?? 0) + (joined ? 1 : -1));
+    if (cause) causes[cause] = (causes[cause] ?? 0) + 1;
+  }
+  const unequal = [...present].filter(([, balance]) => balance !== 0);
+  assertEquals(unequal, [], "clients that joined more or less often than they left");
+  assertEquals(Object.values(causes).reduce((sum, each) => sum + each), total("disconnections"));
+  const evictions: Record<string, number> = {};
+  for (const [name, count] of metrics) {
+    const [, reason] = /^websocket_evictions_total\{reason="(\w+)"\}$/.exec(name) ?? [];
+    if (reason) evictions[reason] = count;
+  }
+  for (const [reason, count] of Object.entries(evictions)) {
+    assertEquals(count, causes[reason] ?? 0, `evictions for ${reason}`);
+  }
+  return evictions;
+}
+
+if (import.meta.main) {
+  for (const transport of ["native", "ws"] as const) {
+    const report = await chaos(transport, Number(Deno.args[0] ?? 60));
+    console.log(`ok: ${transport}`, report);
+  }
+}

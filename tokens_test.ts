@@ -1,0 +1,63 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ConfigError } from "./config.ts";
+import { loadTokens } from "./tokens.ts";
+
+const directory = await Deno.makeTempDir();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const file = `${directory}/tokens`;
+
+async function load(text: string) {
+  await Deno.writeTextFile(file, text);
+  return await loadTokens(file);
+}
+
+async function problemsOf(text: string): Promise<string[]> {
+  const { problems }: ConfigError = await assertRejects(() => load(text), ConfigError);
+  return problems.map((problem) => problem.replaceAll(file, "tokens"));
+}
+
+Deno.test("loadTokens takes one token a line and leaves out comments, spaces and empty lines", async () => {
+  const accepts = (await load("# for alice\nalice-1\r\n\n  bob.2~+_ # since 2026\ncathy"))!;
+  for (const token of ["alice-1", "bob.2~+_", "cathy"]) assert(accepts(token), token);
+  for (const token of ["", "alice", "alice-1 ", "ALICE-1", "#", "# for alice", "since"]) {
+    assert(!accepts(token), token);
+  }
+});
+
+Deno.test("loadTokens wants no token where there is no file to name", async () => {
+  assertEquals(await loadTokens(""), null);
+});
+
+Deno.test("loadTokens says what is wrong and where, and never repeats a token", async () => {
+  assertEquals(await problemsOf("good\nmy secret\nsec=ret\n"), [
+    "server.auth_tokens_file must be a file with one token a line, got in line 2 of tokens one of " +
+    "other characters than A-Z a-z 0-9 . _ ~ + -",
+    "server.auth_tokens_file must be a file with one token a line, got in line 3 of tokens one of " +
+    "other characters than A-Z a-z 0-9 . _ ~ + -",
+  ]);
+  assertEquals(await problemsOf("# none yet\n"), [
+    "server.auth_tokens_file must be a file with one token a line, got one without any: tokens",
+  ]);
+  await Deno.remove(file);
+  const { problems }: ConfigError = await assertRejects(() => loadTokens(file), ConfigError);
+  assertEquals(problems, [
+    `server.auth_tokens_file must be a file with one token a line, got ${file}: no such file`,
+  ]);
+});
+
+Deno.test("loadTokens takes as long for the first token as for none", async () => {
+  // The comparison is over hashes of one length; what a client sends is hashed once, however long.
+  const accepts = (await load(Array.from({ length: 1000 }, (_, i) => `token-${i}`).join("\n")))!;
+  const time = (token: string) => {
+    const times = Array.from({ length: 200 }, () => {
+      const started = performance.now();
+      accepts(token);
+      return performance.now() - started;
+    });
+    return times.sort((a, b) => a - b)[100];
+  };
+  time("warm-up");
+  const first = time("token-0"), none = time("nobody");
+  // A comparison that stopped at the first would take about a thousandth.
+  assert(first > none / 3 && none > first / 3, `first ${first} ms, none ${none} ms`);
+});
