@@ -43,7 +43,9 @@ const ENV = {
   RELAY_LIMITS_MAX_MESSAGE_BYTES: `${MAX_MESSAGE_BYTES}`,
   RELAY_LIMITS_MAX_BACKLOG_BYTES: `${128 * 1024}`,
   RELAY_LIMITS_MAX_MESSAGES_PER_SECOND: "50",
-  MALLOC_TRIM_THRESHOLD_: `${128 * 1024}`, // Else glibc keeps tens of MiB of what was freed.
+  // Else glibc keeps tens of MiB of what was freed: its heap has holes and never shrinks.
+  MALLOC_MMAP_THRESHOLD_: `${16 * 1024}`,
+  MALLOC_TRIM_THRESHOLD_: `${64 * 1024}`,
 };
 
 const sleep = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
