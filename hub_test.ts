@@ -440,7 +440,7 @@ Deno.test("Hub does what a list would do, under any operations, slow members and
     seen.dropped += dropped;
   };
   await fc.assert(
-    fc.asyncProperty(policy, fc.array(step, { maxLength: 80 }), run),
+    fc.asyncProperty(policy, fc.array(step, { maxLength: 80, size: "max" }), run),
     { numRuns: 200 },
   );
   assert(seen.evicted > 0 && seen.dropped > 0 && seen.own > 0, JSON.stringify(seen));
