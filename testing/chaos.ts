@@ -9,7 +9,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { collectGarbage, INSPECT } from "./garbage.ts";
-import { Program, ROOT } from "./program.ts";
+import { LEAN_ALLOCATOR, Program, ROOT } from "./program.ts";
 import { frame, handshake, OPCODE, RawClient } from "./raw_client.ts";
 import { scrape } from "./scrape.ts";
 import { until } from "./wait.ts";
@@ -43,9 +43,7 @@ const ENV = {
   RELAY_LIMITS_MAX_MESSAGE_BYTES: `${MAX_MESSAGE_BYTES}`,
   RELAY_LIMITS_MAX_BACKLOG_BYTES: `${128 * 1024}`,
   RELAY_LIMITS_MAX_MESSAGES_PER_SECOND: "50",
-  // Else glibc keeps tens of MiB of what was freed: its heap has holes and never shrinks.
-  MALLOC_MMAP_THRESHOLD_: `${16 * 1024}`,
-  MALLOC_TRIM_THRESHOLD_: `${64 * 1024}`,
+  ...LEAN_ALLOCATOR,
 };
 
 const sleep = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));

@@ -31,6 +31,15 @@ export interface Finished {
   stderr: string;
 }
 
+/**
+ * Makes glibc give back what was freed, for those who look for leaks: by default its heap has holes
+ * after a while, and never shrinks by tens of MiB.
+ */
+export const LEAN_ALLOCATOR: Readonly<Record<string, string>> = {
+  MALLOC_MMAP_THRESHOLD_: `${16 * 1024}`,
+  MALLOC_TRIM_THRESHOLD_: `${64 * 1024}`,
+};
+
 const RELAY = [Deno.execPath(), "run", "-A", "--cached-only", `${ROOT}main.ts`];
 
 function spawn({ command = RELAY, args = [], env = {}, cwd = ROOT }: ProgramOptions) {

@@ -1,5 +1,5 @@
 /**
- * The soak: does the relay's memory stay flat? `deno task soak [SECONDS]`, an hour by default.
+ * The soak: does the relay's memory stay flat? `deno task soak [SECONDS [TRANSPORT]]`, an hour by default.
  *
  * Both transports side by side, each a process of its own with a hundred clients. First its full load
  * is measured, then it is given a tenth of that, while clients come and go. Memory counts as flat if
@@ -8,7 +8,7 @@
  * @module
  */
 
-import { Program } from "./program.ts";
+import { LEAN_ALLOCATOR, Program } from "./program.ts";
 import { frame, OPCODE, RawClient } from "./raw_client.ts";
 import { scrape } from "./scrape.ts";
 import { bounded } from "./wait.ts";
@@ -52,7 +52,7 @@ async function fullLoad(relay: Program): Promise<number> {
 
 /** Keeps a relay busy and returns the samples of its memory in bytes. */
 async function load(relay: Program, clients: RawClient[], rate: number, seconds: number) {
-  const samples: number[] = [];
+  const samples: number[] = [], heap: number[] = [];
   const started = performance.now();
   let sent = 0, turned = 0;
   for (let now = 0; now < seconds; now = (performance.now() - started) / 1000) {
@@ -63,11 +63,13 @@ async function load(relay: Program, clients: RawClient[], rate: number, seconds:
       clients[at] = await bounded(join(relay), "a newcomer");
     }
     if (samples.length < now / seconds * SAMPLES) {
-      samples.push((await scrape(relay)).get("process_resident_memory_bytes")!);
+      const metrics = await scrape(relay);
+      samples.push(metrics.get("process_resident_memory_bytes")!);
+      heap.push(metrics.get("process_heap_bytes")!);
     }
     await sleep(1 / TICKS_PER_SECOND);
   }
-  return { samples, sent, turned };
+  return { samples, heap, sent, turned };
 }
 
 const mean = (values: number[]) => values.reduce((sum, each) => sum + each) / values.length;
@@ -75,7 +77,7 @@ const mean = (values: number[]) => values.reduce((sum, each) => sum + each) / va
 /** Soaks one relay; says how it went, and returns whether its memory stayed flat. */
 async function soak(relay: Program, transport: string, rate: number, seconds: number) {
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => join(relay)));
-  const { samples, sent, turned } = await load(relay, clients, rate, seconds);
+  const { samples, heap, sent, turned } = await load(relay, clients, rate, seconds);
   const metrics = await scrape(relay);
   for (const client of clients) client.reset();
   const quarter = samples.length >> 2;
@@ -95,15 +97,16 @@ async function soak(relay: Program, transport: string, rate: number, seconds: nu
       `quarter, ${mib(last)} MiB in the last (${(100 * growth).toFixed(1)} %), ` +
       `evictions ${evictions.join(" ")}`,
   );
-  console.log(`  MiB over time: ${samples.filter((_, i) => i % 10 === 0).map(mib).join(" ")}`);
+  const line = (values: number[]) => values.filter((_, i) => i % 10 === 0).map(mib).join(" ");
+  console.log(`  MiB over time: ${line(samples)}; of that V8's heap: ${line(heap)}`);
   return flat;
 }
 
 const seconds = Number(Deno.args[0] ?? 3600);
 const soaks: (() => Promise<boolean>)[] = [];
 await using relays = new AsyncDisposableStack();
-for (const transport of ["native", "ws"]) {
-  const env = { RELAY_SERVER_TRANSPORT: transport };
+for (const transport of Deno.args[1] ? [Deno.args[1]] : ["native", "ws"]) {
+  const env = { RELAY_SERVER_TRANSPORT: transport, ...LEAN_ALLOCATOR };
   const relay = relays.use(await Program.start({ env }));
   const readers = await Promise.all(Array.from({ length: CLIENTS }, () => join(relay)));
   const full = await fullLoad(relay);
