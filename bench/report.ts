@@ -1,0 +1,407 @@
+/**
+ * Turns what was measured into `bench/RESULTS.md` and the plots beside it.
+ *
+ * @module
+ */
+
+import * as vega from "vega";
+import { compile, type TopLevelSpec } from "vega-lite";
+import type { Results, Run } from "./results.ts";
+
+/** A server that was busier than this share of its core was saturated. */
+const SATURATED = 0.9;
+
+const OURS = /^relay/;
+
+function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Three digits that mean something. */
+function short(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toLocaleString("en", { maximumFractionDigits: digits, maximumSignificantDigits: 3 });
+}
+
+/** A median with its spread. */
+function spread(values: number[]): string {
+  if (values.length === 0) return "–";
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return values.length > 1
+    ? `${short(median(values))} (${short(low)}–${short(high)})`
+    : short(values[0]);
+}
+
+/** What one run comes to; `null` where it has no such figure. */
+const FIGURES = {
+  deliveries: ({ result }: Run) => result && result.deliveries / result.seconds,
+  cpu: ({ result }: Run) =>
+    result && result.deliveries > 0 ? result.serverCpuSeconds / result.deliveries * 1e6 : undefined,
+  busy: ({ result }: Run) => result && result.serverCpuSeconds / result.seconds,
+  load: ({ result }: Run) => result && result.loadCpuSeconds / result.seconds,
+  p50: ({ result }: Run) => result?.latency?.p50,
+  p99: ({ result }: Run) => result?.latency?.p99,
+  p999: ({ result }: Run) => result?.latency?.p999,
+  idle: ({ memory, x }: Run) => memory && (memory[1] - memory[0]) / x / 1024,
+  grown: ({ memory }: Run) => memory && (memory[1] - memory[0]) / 2 ** 20,
+  accepted: ({ result, x }: Run) => result && x / result.connectSeconds,
+  start: ({ startSeconds }: Run) => startSeconds && startSeconds * 1000,
+} satisfies Record<string, (run: Run) => number | undefined>;
+
+type Figure = keyof typeof FIGURES;
+
+/** The runs of a benchmark, to be asked for figures. */
+class Runs {
+  constructor(readonly all: readonly Run[]) {}
+
+  /** Every value of a figure for one peer, one a round. */
+  values(measure: string | null, peer: string, figure: Figure, x?: number): number[] {
+    return this.all
+      .filter((run) => measure === null || run.measure === measure)
+      .filter((run) => run.peer === peer && (x === undefined || run.x === x))
+      .map(FIGURES[figure])
+      .filter((value) => value !== undefined);
+  }
+
+  /** Ratios to a reference within each round. */
+  ratios(measure: string, peer: string, reference: string, figure: Figure): number[] {
+    const of = (name: string, round: number) => {
+      const run = this.all.find((run) =>
+        run.measure === measure && run.peer === name && run.round === round
+      );
+      return run && FIGURES[figure](run);
+    };
+    const rounds = new Set(
+      this.all.filter((run) => run.measure === measure).map((run) => run.round),
+    );
+    return [...rounds].map((round) => of(peer, round)! / of(reference, round)!)
+      .filter(Number.isFinite);
+  }
+
+  xs(measure: string): number[] {
+    return [...new Set(this.all.filter((run) => run.measure === measure).map(({ x }) => x))];
+  }
+
+  peers(measure: string): string[] {
+    return [...new Set(this.all.filter((run) => run.measure === measure).map(({ peer }) => peer))];
+  }
+}
+
+function table(head: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map((_, i) => i === 0 ? "---" : "---:")), ...rows.map(line)].join(
+    "\n",
+  );
+}
+
+const REFERENCE = "Bun, publish";
+
+function throughput(runs: Runs, measure: string): string {
+  const rows = runs.peers(measure).map((peer) => {
+    const value = (figure: Figure) => runs.values(measure, peer, figure);
+    const busy = median(value("busy"));
+    const unsaturated = !(busy >= SATURATED);
+    return [
+      peer,
+      `${unsaturated ? "at least " : ""}${spread(value("deliveries"))}`,
+      spread(value("cpu")),
+      spread(runs.ratios(measure, peer, REFERENCE, "cpu")),
+      `${short(busy)}${unsaturated ? ", not saturated" : ""}`,
+      short(median(value("load"))),
+      spread(value("p50")),
+    ];
+  });
+  return table([
+    "",
+    "deliveries a second",
+    "server CPU a delivery, µs",
+    "the same, Bun's as 1",
+    "server's core",
+    "load generator's core",
+    "p50, ms",
+  ], rows);
+}
+
+function byX(runs: Runs, measure: string, figure: Figure, unit: string): string {
+  const xs = runs.xs(measure);
+  return table(
+    [unit, ...xs.map((x) => x.toLocaleString("en"))],
+    runs.peers(measure).map((peer) => [
+      peer,
+      ...xs.map((x) => spread(runs.values(measure, peer, figure, x))),
+    ]),
+  );
+}
+
+function stuck(runs: Runs): string {
+  return table(
+    ["", "deliveries a second, without", "with one", "memory grown, MiB, without", "with one"],
+    runs.peers("stuck").map((peer) => [
+      peer,
+      ...[0, 1].map((x) => spread(runs.values("stuck", peer, "deliveries", x))),
+      ...[0, 1].map((x) => spread(runs.values("stuck", peer, "grown", x))),
+    ]),
+  );
+}
+
+function markdown(results: Results): string {
+  const runs = new Runs(results.runs);
+  const peers = runs.peers("one sender");
+  const latency = table(
+    ["", "p50, ms", "p99, ms", "p99.9, ms", "server's core"],
+    runs.peers("latency").map((peer) => [
+      peer,
+      ...(["p50", "p99", "p999", "busy"] as const).map((figure) =>
+        spread(runs.values("latency", peer, figure))
+      ),
+    ]),
+  );
+  const starting = table(
+    ["", "first connection accepted after, ms", "connections accepted a second"],
+    peers.map((peer) => [
+      peer,
+      spread(runs.values(null, peer, "start")),
+      spread(runs.values("idle", peer, "accepted", 1000)),
+    ]),
+  );
+  const failures = results.runs.filter(({ failure }) => failure);
+  return `# Results
+
+Written by \`deno task bench${results.quick ? " --quick" : ""}\`; the figures are in
+[results.json](results.json), ${results.runs.length} runs. Medians over the rounds, in brackets the
+smallest and the largest. ${
+    results.quick
+      ? "**This was the quick form: a single short round, to see that it works, not to decide by.**"
+      : "Ratios are taken within a round, in which all were measured in turn."
+  }
+
+- ${results.when}, ${short(results.seconds / 60)} minutes; relay ${results.version}, commit
+  ${results.commit}
+- ${results.machine}; server and load generator ${
+    results.pinned ? "each on cores of their own" : "NOT pinned to different cores"
+  }
+- ${results.peers.map(({ name, version }) => `${name}: ${version}`).join("; ")}
+${results.skipped.map(({ name, why }) => `- **Skipped: ${name}**: ${why}`).join("\n")}
+
+## Deliveries
+
+500 clients, messages of 128 bytes. A server that did not use ${
+    100 * SATURATED
+  } % of its core was not
+saturated: its maximum is higher than what is shown. One sender with 16 messages on their way:
+
+![Deliveries a second](deliveries.svg)
+
+${throughput(runs, "one sender")}
+
+16 senders with 4 each:
+
+${throughput(runs, "16 senders")}
+
+64 senders with one each:
+
+${throughput(runs, "64 senders")}
+
+## Latency
+
+500 clients, one sender, ${results.latencyRate} messages a second for all: half of what the slowest
+manages. From the moment of sending to the receipt by any client.
+
+![Latency](latency.svg)
+
+${latency}
+
+## Idle connections
+
+${byX(runs, "idle", "idle", "KiB a connection, of")}
+
+![Memory](memory.svg)
+
+${starting}
+
+## How deliveries a second change
+
+With the number of clients (one sender, 16 on their way, 128 bytes):
+
+![Clients](clients.svg)
+
+${byX(runs, "clients", "deliveries", "clients")}
+
+With the size of a message (100 clients, bytes):
+
+![Sizes](sizes.svg)
+
+${byX(runs, "size", "deliveries", "bytes")}
+
+## One stuck client
+
+100 clients that read, messages of 1 KiB, and one that connects and never reads.
+
+${stuck(runs)}
+
+${
+    failures.length === 0
+      ? "No run failed."
+      : `**Failed runs**\n\n${
+        failures.map(({ measure, x, round, peer, failure }) =>
+          `- ${measure} ${x}, round ${round + 1}: ${peer}: ${failure}`
+        ).join("\n")
+      }`
+  }
+`;
+}
+
+const COLOURS = { ours: "#d9480f", others: "#74839a" };
+const CONFIG: TopLevelSpec["config"] = {
+  background: "white",
+  font: "sans-serif",
+  axis: { labelFontSize: 12, titleFontSize: 12, labelLimit: 200 },
+  title: { fontSize: 14, anchor: "start" },
+  legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 200 },
+};
+
+/** Bars, one a peer, ours in colour, with the spread as a line. */
+function bars(
+  title: string,
+  unit: string,
+  rows: { peer: string; values: number[] }[],
+): TopLevelSpec {
+  const values = rows.filter(({ values }) => values.length > 0).map(({ peer, values }) => ({
+    peer,
+    value: median(values),
+    low: Math.min(...values),
+    high: Math.max(...values),
+    ours: OURS.test(peer),
+  }));
+  const y = { field: "peer", type: "nominal", sort: "-x", title: null } as const;
+  return {
+    title,
+    width: 560,
+    data: { values },
+    config: CONFIG,
+    layer: [
+      {
+        mark: "bar",
+        encoding: {
+          y,
+          x: { field: "value", type: "quantitative", title: unit, axis: { format: "~s" } },
+          color: {
+            condition: { test: "datum.ours", value: COLOURS.ours },
+            value: COLOURS.others,
+          },
+        },
+      },
+      {
+        mark: { type: "rule", strokeWidth: 2 },
+        encoding: { y, x: { field: "low", type: "quantitative" }, x2: { field: "high" } },
+      },
+    ],
+  };
+}
+
+function lines(
+  title: string,
+  xTitle: string,
+  yTitle: string,
+  rows: { peer: string; x: number; value: number }[],
+): TopLevelSpec {
+  const axis = { grid: true, format: "~s" } as const;
+  return {
+    title,
+    width: 560,
+    height: 300,
+    data: { values: rows },
+    config: CONFIG,
+    mark: { type: "line", point: true },
+    encoding: {
+      x: { field: "x", type: "quantitative", scale: { type: "log" }, title: xTitle, axis },
+      y: { field: "value", type: "quantitative", scale: { type: "log" }, title: yTitle, axis },
+      color: { field: "peer", type: "nominal", title: null, scale: { scheme: "category10" } },
+      strokeDash: {
+        condition: { test: `test(/${OURS.source}/, datum.peer)`, value: [1, 0] },
+        value: [5, 3],
+      },
+    },
+  };
+}
+
+function quantiles(runs: Runs, rate: number): TopLevelSpec {
+  const names = { p50: "50 %", p99: "99 %", p999: "99.9 %" } as const;
+  const values = runs.peers("latency").flatMap((peer) =>
+    (["p50", "p99", "p999"] as const).flatMap((figure) => {
+      const seen = runs.values("latency", peer, figure);
+      return seen.length > 0 ? [{ peer, quantile: names[figure], value: median(seen) }] : [];
+    })
+  );
+  return {
+    title: `Latency of ${rate} messages a second to 500 clients`,
+    width: 560,
+    data: { values },
+    config: CONFIG,
+    mark: { type: "point", filled: true, size: 90, opacity: 1 },
+    encoding: {
+      y: { field: "peer", type: "nominal", sort: { op: "max", field: "value" }, title: null },
+      x: {
+        field: "value",
+        type: "quantitative",
+        scale: { type: "log" },
+        title: "milliseconds from sending to receipt (logarithmic)",
+        axis: { grid: true },
+      },
+      color: {
+        field: "quantile",
+        type: "ordinal",
+        sort: Object.values(names),
+        title: "faster were",
+        scale: { range: ["#9ecae1", "#4292c6", "#08306b"] },
+      },
+    },
+  };
+}
+
+async function draw(file: string, spec: TopLevelSpec): Promise<void> {
+  const view = new vega.View(vega.parse(compile(spec).spec), { renderer: "none" });
+  await Deno.writeTextFile(file, `${await view.toSVG()}\n`);
+}
+
+/** Writes the report and its plots into a directory. */
+export async function report(results: Results, directory: string): Promise<void> {
+  const runs = new Runs(results.runs);
+  const all = (measure: string, figure: Figure, x?: number) =>
+    runs.peers(measure).map((peer) => ({ peer, values: runs.values(measure, peer, figure, x) }));
+  const curve = (measure: string) =>
+    runs.peers(measure).flatMap((peer) =>
+      runs.xs(measure).flatMap((x) => {
+        const values = runs.values(measure, peer, "deliveries", x);
+        return values.length > 0 ? [{ peer, x, value: median(values) }] : [];
+      })
+    );
+  const idle = Math.max(...runs.xs("idle"));
+  const clients = idle.toLocaleString("en");
+  await draw(
+    `${directory}deliveries.svg`,
+    bars(
+      "One sender, 500 clients, 128 bytes, server on one core",
+      "deliveries a second",
+      all("one sender", "deliveries"),
+    ),
+  );
+  await draw(`${directory}latency.svg`, quantiles(runs, results.latencyRate));
+  await draw(
+    `${directory}memory.svg`,
+    bars(`Memory for each of ${clients} idle connections`, "KiB", all("idle", "idle", idle)),
+  );
+  await draw(
+    `${directory}clients.svg`,
+    lines("One sender, 128 bytes", "clients", "deliveries a second", curve("clients")),
+  );
+  await draw(
+    `${directory}sizes.svg`,
+    lines("One sender, 100 clients", "bytes a message", "deliveries a second", curve("size")),
+  );
+  await Deno.writeTextFile(`${directory}RESULTS.md`, markdown(results));
+}

@@ -1,0 +1,46 @@
+/**
+ * What the benchmark measured: `bench/results.json`.
+ *
+ * @module
+ */
+
+import type { Result } from "./load.ts";
+
+/** One run of one peer. */
+export interface Run {
+  /** What was measured, for example `one sender`. */
+  readonly measure: string;
+  /** What was varied: clients, bytes, messages a second, messages in flight. */
+  readonly x: number;
+  /** In which round, from 0. */
+  readonly round: number;
+  /** The peer's name. */
+  readonly peer: string;
+  /** From the start of the process to the first answer to a handshake. */
+  readonly startSeconds?: number;
+  /** What the load generator saw. */
+  readonly result?: Result;
+  /** Resident memory before and after, in bytes. */
+  readonly memory?: readonly [before: number, after: number];
+  /** Why there is no result. */
+  readonly failure?: string;
+}
+
+/** A whole benchmark. */
+export interface Results {
+  readonly when: string;
+  readonly quick: boolean;
+  /** How long it took. */
+  readonly seconds: number;
+  /** The relay's version and commit. */
+  readonly version: string;
+  readonly commit: string;
+  readonly machine: string;
+  /** Whether server and load had cores of their own. */
+  readonly pinned: boolean;
+  /** Messages a second at which latency was measured. */
+  readonly latencyRate: number;
+  readonly peers: readonly { name: string; version: string }[];
+  readonly skipped: readonly { name: string; why: string }[];
+  readonly runs: readonly Run[];
+}
