@@ -9,7 +9,7 @@ import { STATUS_CODE, STATUS_TEXT } from "@std/http";
 import type { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocketServer } from "ws";
 import type { Seat } from "../admission.ts";
@@ -18,6 +18,7 @@ import { within } from "../within.ts";
 import type { ListenOptions, Transport, TransportListener } from "./transport.ts";
 import { ReasonedWebSocket, WsClients } from "./ws_clients.ts";
 import { encode, type WsMessage } from "./ws_frames.ts";
+import { LISTEN_BACKLOG, openPort } from "./ws_port.ts";
 
 export type { WsMessage } from "./ws_frames.ts";
 
@@ -27,9 +28,6 @@ export const ws: Transport<WsMessage, Buffer> = { encode, maxBatchDeliveries: In
 const HANDSHAKE_TIMEOUT_SECONDS = 10;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
-
-/** How many connections may wait to be accepted. */
-const LISTEN_BACKLOG = 128;
 
 /**
  * What the process needs besides the clients: its own files, the metrics port, and connections that
@@ -49,7 +47,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     });
   const server: Server = tls ?? createServer(head);
   server.maxHeadersCount = MAX_HEADERS;
-  // Without a free descriptor the platform never accepts again; beyond this it closes at once.
+  // Beyond this the platform closes connections at once, before it runs out of descriptors.
   server.maxConnections = Math.max(1, (options.maxDescriptors ?? Infinity) - SPARE_DESCRIPTORS);
   const handshakes = new Handshakes(server);
   const clients = new WsClients(hub);
@@ -92,24 +90,14 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     socket.end(answer(UNREADABLE));
   });
 
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.hostname, LISTEN_BACKLOG, () => resolve());
-  });
+  const port = await openPort(server, options.hostname, options.port);
   clients.watch(options.idleTimeoutSeconds);
-  const died = Promise.withResolvers<string>();
-  let stopping = false;
-  server.on("error", (error) => died.resolve(String(error)));
-  server.on("close", () => {
-    if (!stopping) died.resolve("it stopped by itself");
-  });
   return {
-    port: (server.address() as AddressInfo).port,
-    died: died.promise,
+    port: port.number,
+    died: port.died,
     replaceCertificate: tls ? ({ cert, key }) => tls.setSecureContext({ cert, key }) : undefined,
     async stop(graceSeconds) {
-      stopping = true;
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const closed = port.close();
       handshakes.abort();
       clients.stop();
       await within(graceSeconds, closed);

@@ -130,26 +130,48 @@ Deno.test("ws frees the descriptor and the memory of a client that never reads a
   for (const client of stuck) client.reset();
 });
 
-Deno.test("ws outlives a rush for more connections than it may open files", async () => {
-  const relay = `exec ${Deno.execPath()} run -A --cached-only ${ROOT}main.ts "$@"`;
-  const command = ["sh", "-c", `ulimit -n 500; ${relay}`, "relay"];
-  await using program = await Program.start({ command, env: { RELAY_SERVER_TRANSPORT: "ws" } });
-  await using alice = await connect(program);
+/** Starts a relay that may open only so many files, and lets many more clients come at once. */
+async function rushAt(files: number, clients: number, permissions: string) {
+  const relay = `exec ${Deno.execPath()} run ${permissions} --cached-only ${ROOT}main.ts "$@"`;
+  const command = ["sh", "-c", `ulimit -n ${files}; ${relay}`, "relay"];
+  const program = await Program.start({ command, env: { RELAY_SERVER_TRANSPORT: "ws" } });
+  const alice = await connect(program);
   const opened = await Promise.allSettled(
-    Array.from({ length: 600 }, () => RawClient.open(program)),
+    Array.from({ length: clients }, () => RawClient.open(program)),
   );
   const rush = opened.flatMap((each) => each.status === "fulfilled" ? [each.value] : []);
-  let ended = opened.length - rush.length;
-  for (const client of rush) client.ended.then(() => ended++);
-  await until(() => ended >= 300, "those who find no place to be turned away");
+  return { program, alice, rush };
+}
+
+/** Waits until the relay admits somebody. */
+async function roomFor(program: Program, name: string): Promise<void> {
+  await until(async () => {
+    const client = await connect(program).catch(() => null);
+    await client?.close();
+    return client !== null;
+  }, `a place for ${name}`);
+}
+
+Deno.test("ws turns away a rush for more connections than it may open files", async () => {
+  const { program, alice, rush } = await rushAt(500, 600, "-A");
+  await using _program = program, _alice = alice;
+  let open = rush.length;
+  for (const client of rush) client.ended.then(() => open--);
+  await until(() => open <= 300, "those who find no place to be turned away");
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
   for (const client of rush) client.reset();
-  await until(async () => {
-    const bob = await connect(program).catch(() => null);
-    await bob?.close();
-    return bob !== null;
-  }, "a place for bob");
+  await roomFor(program, "bob");
+});
+
+Deno.test("ws accepts again after a rush that took all files, also where it cannot see it coming", async () => {
+  const { program, alice, rush } = await rushAt(200, 300, "--allow-net --allow-read --allow-env");
+  await using _program = program, _alice = alice;
+  for (const client of rush) client.reset();
+  await roomFor(program, "bob");
+  assertMatch(program.stderr, /ceased to accept/);
+  alice.send("still here");
+  assertEquals(await alice.next(), "still here");
 });
 
 Deno.test("ws replaces its certificate when the files change, and keeps it when they break", async () => {
