@@ -56,13 +56,14 @@ async function certificateNote(tls: LoadedConfig["config"]["server"]["tls"]): Pr
 async function run({ config, origin }: LoadedConfig): Promise<number> {
   setUpLog(config.log);
   surviveThePlatform();
+  const signalled = firstSignal(); // Before the start, so that a signal stops it in order even then.
   const relay = await start(config);
-  logStart(relay, config, origin);
   if (Deno.build.os !== "windows") {
     Deno.addSignalListener("SIGHUP", () => void relay.reload());
   }
+  logStart(relay, config, origin);
 
-  const end = await Promise.race([firstSignal(), relay.died]);
+  const end = await Promise.race([signalled, relay.died]);
   const asked = end === "SIGINT" || end === "SIGTERM";
   if (asked) log.info("{signal}: shutting down", { signal: end });
   else log.error("{reason}; shutting down", { reason: end });
