@@ -1,0 +1,60 @@
+/**
+ * The hub alone, without sockets: `deno bench bench/hub_bench.ts` shows a slip in the path of a message.
+ *
+ * @module
+ */
+
+import { type Connection, Hub } from "../hub.ts";
+
+const BATCH = 16;
+
+function connection(): Connection<string> {
+  let written = 0;
+  return {
+    peer: "fake",
+    backlog: () => 0,
+    write: (data) => void (written += data.length),
+    close: () => {},
+    evict: () => {},
+    terminate: () => {},
+  };
+}
+
+function hubOf(members: number, options: { echo?: boolean; maxMessagesPerSecond?: number } = {}) {
+  const hub = new Hub<string, string>({
+    encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
+    maxMessageBytes: 1024,
+    maxBacklogBytes: 65536,
+    ...options,
+  });
+  const joined = Array.from({ length: members }, () => hub.join(connection()));
+  return { hub, sender: joined[0] };
+}
+
+const endOfTurn = () => new Promise((resolve) => setImmediate(resolve));
+const message = "x".repeat(128);
+
+for (const members of [1, 100, 10_000]) {
+  const variants = {
+    "": {},
+    ", without echo": { echo: false },
+    ", with a rate": { maxMessagesPerSecond: 1e9 },
+  };
+  for (const [variant, options] of Object.entries(variants)) {
+    const { hub, sender } = hubOf(members, options);
+    Deno.bench(`${BATCH} messages to ${members} members${variant}`, {
+      group: `publish to ${members}`,
+      baseline: variant === "",
+    }, async () => {
+      for (let i = 0; i < BATCH; i++) hub.publish(sender, message, message.length);
+      await endOfTurn();
+    });
+  }
+}
+
+for (const members of [1, 100, 10_000]) {
+  const { hub } = hubOf(members);
+  Deno.bench(`join and leave, ${members} members`, { group: "join and leave" }, () => {
+    hub.leave(hub.join(connection()), "closed");
+  });
+}
