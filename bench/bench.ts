@@ -8,16 +8,17 @@
  * @module
  */
 
+import { descriptorLimit } from "../process_stats.ts";
+import { type CertificateFiles, makeCertificate } from "../testing/certificate.ts";
 import { VERSION } from "../version.ts";
-import { findPeers, type Peer } from "./peers.ts";
+import { findPeers, type Peer, type Skipped } from "./peers.ts";
 import { report } from "./report.ts";
 import type { Results, Run } from "./results.ts";
 import { type Load, PINNED, Server } from "./server.ts";
 
-/** How thorough a benchmark is. */
+/** How thorough a benchmark is; times in seconds. */
 interface Effort {
   readonly rounds: number;
-  readonly fewerRounds: number;
   readonly warmup: number;
   readonly seconds: number;
   readonly clients: number[];
@@ -27,22 +28,23 @@ interface Effort {
 
 const FULL: Effort = {
   rounds: 5,
-  fewerRounds: 3,
-  warmup: 1,
-  seconds: 2,
+  warmup: 0.5,
+  seconds: 1.5,
   clients: [10, 100, 1000, 5000],
   sizes: [16, 1024, 8192, 65_536],
   idle: [1000, 10_000],
 };
 const QUICK: Effort = {
   rounds: 1,
-  fewerRounds: 1,
   warmup: 0.3,
-  seconds: 0.7,
+  seconds: 0.6,
   clients: [10, 1000],
   sizes: [16, 8192],
   idle: [1000],
 };
+
+/** What a server needs of its file descriptors besides those of its clients; the relay on `ws` most. */
+const SPARE_DESCRIPTORS = 400;
 
 /** Peers for which the dependence on clients and sizes is measured: the others only lengthen it. */
 const SCALED = /^(relay|Bun|Go|Deno)/;
@@ -53,26 +55,33 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
   const temporary = await Deno.makeTempDir();
   const started = performance.now();
   const runs: Run[] = [];
+  const skipped: Skipped[] = [];
   const say = (text: string) => {
     const seconds = ((performance.now() - started) / 1000).toFixed(0).padStart(4);
     console.log(`${seconds} s  ${text}`);
   };
   try {
-    const { peers, skipped } = await findPeers(temporary);
-    for (const { name, why } of skipped) say(`SKIPPED: ${name}: ${why}`);
+    const { peers, skipped: missing } = await findPeers(temporary);
+    const skip = (name: string, why: string) => {
+      skipped.push({ name, why });
+      say(`SKIPPED: ${name}: ${why}`);
+    };
+    for (const { name, why } of missing) skip(name, why);
+    const certificate = await makeCertificate(temporary, "bench").catch(() => undefined);
+    if (!certificate) skip("TLS", "openssl, which makes the certificate, is not installed");
 
     /** Measures one thing for each of some peers, in rounds. */
     const measure = async (
       name: string,
       x: number,
-      rounds: number,
       which: readonly Peer[],
       look: (server: Server) => Promise<Partial<Run>>,
+      certificate?: CertificateFiles,
     ) => {
-      for (let round = 0; round < rounds; round++) {
+      for (let round = 0; round < effort.rounds; round++) {
         for (const peer of which) {
           try {
-            await using server = await Server.start(peer);
+            await using server = await Server.start(peer, certificate);
             const seen = await look(server);
             const { startSeconds } = server;
             runs.push({ measure: name, x, round, peer: peer.name, startSeconds, ...seen });
@@ -82,7 +91,7 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
             say(`FAILED: ${peer.name}: ${failure}`);
           }
         }
-        say(`${name} ${x}, round ${round + 1} of ${rounds}`);
+        say(`${name} ${x}, round ${round + 1} of ${effort.rounds}`);
       }
     };
     const { warmup, seconds } = effort;
@@ -91,9 +100,14 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
       result: await server.load({ ...standard, ...changes }),
     });
 
-    await measure("one sender", 16, effort.rounds, peers, loaded({}));
-    await measure("16 senders", 4, effort.rounds, peers, loaded({ senders: 16, window: 4 }));
-    await measure("64 senders", 1, effort.fewerRounds, peers, loaded({ senders: 64, window: 1 }));
+    await measure("one sender", 16, peers, loaded({}));
+    await measure("16 senders", 4, peers, loaded({ senders: 16, window: 4 }));
+    await measure("64 senders", 1, peers, loaded({ senders: 64, window: 1 }));
+    await measure("one in flight", 1, peers, loaded({ window: 1 }));
+    if (certificate) {
+      const secure = peers.filter(({ tls }) => tls);
+      await measure("tls", 16, secure, loaded({}), certificate);
+    }
 
     const speeds = peers.map(({ name }) =>
       Math.min(
@@ -102,10 +116,22 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
       )
     );
     const rate = Math.max(1, Math.floor(Math.min(...speeds.filter(Number.isFinite)) / 2));
-    await measure("latency", rate, effort.rounds, peers, loaded({ window: undefined, rate }));
+    await measure(
+      "latency",
+      rate,
+      peers,
+      loaded({ window: undefined, rate, seconds: 2 * seconds }),
+    );
 
-    for (const clients of effort.idle) {
-      await measure("idle", clients, effort.fewerRounds, peers, async (server) => {
+    const limit = descriptorLimit() ?? Infinity;
+    const possible = (counts: number[]) =>
+      counts.filter((clients) => {
+        const enough = clients + SPARE_DESCRIPTORS <= limit;
+        if (!enough) skip(`${clients} clients`, `a process may open only ${limit} files here`);
+        return enough;
+      });
+    for (const clients of possible(effort.idle)) {
+      await measure("idle", clients, peers, async (server) => {
         const before = server.memory();
         const load = { ...standard, clients, seconds: 0 };
         const [result, after] = await server.loadAndHold(load, async () => {
@@ -116,14 +142,14 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
       });
     }
     const few = peers.filter(({ name }) => SCALED.test(name));
-    for (const clients of effort.clients) {
-      await measure("clients", clients, effort.fewerRounds, few, loaded({ clients }));
+    for (const clients of possible(effort.clients)) {
+      await measure("clients", clients, few, loaded({ clients }));
     }
     for (const size of effort.sizes) {
-      await measure("size", size, effort.fewerRounds, few, loaded({ clients: 100, size }));
+      await measure("size", size, few, loaded({ clients: 100, size }));
     }
     for (const stuck of [0, 1]) {
-      await measure("stuck", stuck, effort.fewerRounds, peers, async (server) => {
+      await measure("stuck", stuck, peers, async (server) => {
         const load = { ...standard, clients: 100, size: 1024, stuck, seconds: 2 * seconds };
         const before = server.memory();
         const [result, after] = await server.loadAndHold(

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { CertificateFiles } from "../testing/certificate.ts";
 import { ROOT } from "../testing/program.ts";
 
 /** One server to measure. */
@@ -14,8 +15,10 @@ export interface Peer {
   readonly protocol?: "socket.io";
   /** Version of what it runs on. */
   readonly version: string;
-  /** The command that serves a port in the foreground. */
-  command(port: number): string[];
+  /** Whether it can serve TLS. Default: false. */
+  readonly tls?: boolean;
+  /** The command that serves a port in the foreground, with TLS if there is a certificate. */
+  command(port: number, certificate?: CertificateFiles): string[];
 }
 
 /** A peer that cannot be measured here. */
@@ -53,20 +56,29 @@ function relay(transport: "native" | "ws"): Peer {
   return {
     name: `relay, ${transport}`,
     version: `deno ${Deno.version.deno}`,
-    command: (port) => [
+    tls: true,
+    command: (port, certificate) => [
       "env",
       "RELAY_SERVER_HOSTNAME=127.0.0.1",
       `RELAY_SERVER_TRANSPORT=${transport}`,
       "RELAY_LIMITS_MAX_CONNECTIONS=19000",
-      Deno.execPath(),
-      "run",
-      "-A",
-      "--cached-only",
-      `${ROOT}main.ts`,
-      `--port=${port}`,
-      "--metrics-port=0",
+      ...certificate
+        ? [
+          "RELAY_SERVER_TLS_ENABLED=true",
+          `RELAY_SERVER_TLS_CERT_FILE=${certificate.cert_file}`,
+          `RELAY_SERVER_TLS_KEY_FILE=${certificate.key_file}`,
+        ]
+        : [],
+      ...[Deno.execPath(), "run", "-A", "--cached-only", `${ROOT}main.ts`],
+      ...[`--port=${port}`, "--metrics-port=0"],
     ],
   };
+}
+
+/** The arguments of a program that takes a port and, for TLS, two files. */
+function portAnd(port: number, certificate?: CertificateFiles): string[] {
+  const files = certificate ? [certificate.cert_file, certificate.key_file] : [];
+  return [`${port}`, ...files];
 }
 
 async function gorilla(directory: string): Promise<Peer> {
@@ -81,7 +93,8 @@ async function gorilla(directory: string): Promise<Peer> {
   return {
     name: "Go, gorilla/websocket",
     version: version.split(" ").slice(2, 3).join(" "),
-    command: (port) => [program, `${port}`],
+    tls: true,
+    command: (...served) => [program, ...portAnd(...served)],
   };
 }
 
@@ -120,22 +133,26 @@ export async function findPeers(
   await add("Bun, publish", async () => ({
     name: "Bun, publish",
     version: `bun ${await output([BUN, "--version"])}`,
-    command: (port) => [BUN, `${ROOT}bench/peers/bun_publish.ts`, `${port}`],
+    tls: true,
+    command: (...served) => [BUN, `${ROOT}bench/peers/bun_publish.ts`, ...portAnd(...served)],
   }));
   await add("Go, gorilla/websocket", () => gorilla(directory));
   await add("nginx, nchan", () => nchan(directory));
   await add("Deno.serve, a loop", () => ({
     name: "Deno.serve, a loop",
     version: `deno ${Deno.version.deno}`,
-    command: (
-      port,
-    ) => [Deno.execPath(), "run", "-A", `${ROOT}bench/peers/deno_serve.ts`, `${port}`],
+    tls: true,
+    command: (...served) => [
+      ...[Deno.execPath(), "run", "-A", `${ROOT}bench/peers/deno_serve.ts`],
+      ...portAnd(...served),
+    ],
   }));
   const node = `node ${await output(["node", "--version"])}`;
   await add("Node, ws, a loop", () => ({
     name: "Node, ws, a loop",
     version: node,
-    command: (port) => ["node", `${NODE}/ws.mjs`, `${port}`],
+    tls: true,
+    command: (...served) => ["node", `${NODE}/ws.mjs`, ...portAnd(...served)],
   }));
   await add("Socket.IO", () => ({
     name: "Socket.IO",

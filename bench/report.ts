@@ -206,6 +206,14 @@ ${throughput(runs, "16 senders")}
 
 ${throughput(runs, "64 senders")}
 
+One sender with one at a time, so that nothing can be put together:
+
+${throughput(runs, "one in flight")}
+
+With TLS, one sender with 16 on their way; by those that can:
+
+${runs.peers("tls").length > 0 ? throughput(runs, "tls") : "Not measured."}
+
 ## Latency
 
 500 clients, one sender, ${results.latencyRate} messages a second for all: half of what the slowest
@@ -256,12 +264,15 @@ ${
 }
 
 const COLOURS = { ours: "#d9480f", others: "#74839a" };
+
+/** One colour a line: warm ones for the relay, which comes first. */
+const LINES = ["#d9480f", "#f59f00", "#1c7ed6", "#2b8a3e", "#74839a"];
 const CONFIG: TopLevelSpec["config"] = {
   background: "white",
   font: "sans-serif",
-  axis: { labelFontSize: 12, titleFontSize: 12, labelLimit: 200 },
+  axis: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0 },
   title: { fontSize: 14, anchor: "start" },
-  legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 200 },
+  legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0 },
 };
 
 /** Bars, one a peer, ours in colour, with the spread as a line. */
@@ -277,7 +288,8 @@ function bars(
     high: Math.max(...values),
     ours: OURS.test(peer),
   }));
-  const y = { field: "peer", type: "nominal", sort: "-x", title: null } as const;
+  const order = values.toSorted((a, b) => b.value - a.value).map(({ peer }) => peer);
+  const y = { field: "peer", type: "nominal", sort: order, title: null } as const;
   return {
     title,
     width: 560,
@@ -320,7 +332,7 @@ function lines(
     encoding: {
       x: { field: "x", type: "quantitative", scale: { type: "log" }, title: xTitle, axis },
       y: { field: "value", type: "quantitative", scale: { type: "log" }, title: yTitle, axis },
-      color: { field: "peer", type: "nominal", title: null, scale: { scheme: "category10" } },
+      color: { field: "peer", type: "nominal", sort: null, title: null, scale: { range: LINES } },
       strokeDash: {
         condition: { test: `test(/${OURS.source}/, datum.peer)`, value: [1, 0] },
         value: [5, 3],
@@ -348,7 +360,7 @@ function quantiles(runs: Runs, rate: number): TopLevelSpec {
       x: {
         field: "value",
         type: "quantitative",
-        scale: { type: "log" },
+        scale: { type: "log", nice: false },
         title: "milliseconds from sending to receipt (logarithmic)",
         axis: { grid: true },
       },
@@ -356,12 +368,16 @@ function quantiles(runs: Runs, rate: number): TopLevelSpec {
         field: "quantile",
         type: "ordinal",
         sort: Object.values(names),
-        title: "faster were",
+        title: "of all deliveries within",
+        legend: { orient: "bottom", direction: "horizontal" },
         scale: { range: ["#9ecae1", "#4292c6", "#08306b"] },
       },
     },
   };
 }
+
+/** What was tried to make it faster, written by hand: it becomes the end of the report. */
+const TRIED = new URL("tried.md", import.meta.url);
 
 async function draw(file: string, spec: TopLevelSpec): Promise<void> {
   const view = new vega.View(vega.parse(compile(spec).spec), { renderer: "none" });
@@ -403,5 +419,6 @@ export async function report(results: Results, directory: string): Promise<void>
     `${directory}sizes.svg`,
     lines("One sender, 100 clients", "bytes a message", "deliveries a second", curve("size")),
   );
-  await Deno.writeTextFile(`${directory}RESULTS.md`, markdown(results));
+  const tried = await Deno.readTextFile(TRIED);
+  await Deno.writeTextFile(`${directory}RESULTS.md`, `${markdown(results)}\n${tried}`);
 }

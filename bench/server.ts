@@ -5,6 +5,8 @@
  */
 
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
+import type { CertificateFiles } from "../testing/certificate.ts";
 import { bounded } from "../testing/wait.ts";
 import type { Job, Result } from "./load.ts";
 import { BUN, type Peer } from "./peers.ts";
@@ -28,13 +30,13 @@ export class Server implements AsyncDisposable {
   /** From the start of the process to the first answer to a handshake. */
   startSeconds = 0;
   readonly #peer: Peer;
-  readonly #port: number;
+  readonly #url: string;
   readonly #child: Deno.ChildProcess;
 
-  private constructor(peer: Peer, port: number) {
+  private constructor(peer: Peer, port: number, certificate?: CertificateFiles) {
     this.#peer = peer;
-    this.#port = port;
-    const [program, ...args] = onCore("0", peer.command(port));
+    this.#url = `${certificate ? "wss" : "ws"}://127.0.0.1:${port}/`;
+    const [program, ...args] = onCore("0", peer.command(port, certificate));
     this.#child = new Deno.Command(program, {
       args,
       stdin: "null",
@@ -45,14 +47,14 @@ export class Server implements AsyncDisposable {
   }
 
   /** Starts a peer on a free port and waits for the first handshake that succeeds. */
-  static async start(peer: Peer): Promise<Server> {
+  static async start(peer: Peer, certificate?: CertificateFiles): Promise<Server> {
     const probe = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const { port } = probe.addr;
     probe.close();
     const started = performance.now();
-    const server = new Server(peer, port);
+    const server = new Server(peer, port, certificate);
     const deadline = started + 20_000;
-    while (!await shakesHands(port, peer.protocol)) {
+    while (!await shakesHands(server.#url, peer.protocol)) {
       if (performance.now() > deadline) {
         await server[Symbol.asyncDispose]();
         throw new Error(`${peer.name} did not start within 20 s`);
@@ -116,7 +118,7 @@ export class Server implements AsyncDisposable {
   #spawnLoad(load: Load): Deno.ChildProcess {
     const job: Job = {
       ...load,
-      url: `ws://127.0.0.1:${this.#port}/`,
+      url: this.#url,
       protocol: this.#peer.protocol,
       serverPid: this.#child.pid,
     };
@@ -127,12 +129,15 @@ export class Server implements AsyncDisposable {
   }
 }
 
-function shakesHands(port: number, protocol: Peer["protocol"]): Promise<boolean> {
+function shakesHands(url: string, protocol: Peer["protocol"]): Promise<boolean> {
   return new Promise((resolve) => {
     const path = protocol ? "/socket.io/?EIO=4&transport=websocket" : "/";
-    const socket = connect(port, "127.0.0.1");
+    const { protocol: scheme, hostname: host, port } = new URL(url);
+    const address = { host, port: Number(port) };
+    const tls = scheme === "wss:";
+    const socket = tls ? connectTls({ ...address, rejectUnauthorized: false }) : connect(address);
     socket.setTimeout(2000, () => socket.destroy());
-    socket.on("connect", () => {
+    socket.on(tls ? "secureConnect" : "connect", () => {
       socket.write(
         `GET ${path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",

@@ -1,6 +1,12 @@
-// The loop that examples show: "deno run -A bench/peers/deno_serve.ts PORT".
+// The loop that examples show: "deno run -A bench/peers/deno_serve.ts PORT [CERT KEY]".
+const [port, cert, key] = Deno.args;
 const clients = new Set<WebSocket>();
-Deno.serve({ hostname: "127.0.0.1", port: Number(Deno.args[0]), onListen: () => {} }, (request) => {
+Deno.serve({
+  hostname: "127.0.0.1",
+  port: Number(port),
+  onListen: () => {},
+  ...(cert ? { cert: Deno.readTextFileSync(cert), key: Deno.readTextFileSync(key) } : {}),
+}, (request) => {
   if (request.headers.get("upgrade") !== "websocket") return new Response("", { status: 426 });
   const { socket, response } = Deno.upgradeWebSocket(request);
   socket.onopen = () => clients.add(socket);

@@ -90,5 +90,9 @@ func main() {
 		go c.write()
 		go c.read(h)
 	})
-	panic(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+	address := "127.0.0.1:" + os.Args[1]
+	if len(os.Args) > 2 {
+		panic(http.ListenAndServeTLS(address, os.Args[2], os.Args[3], nil))
+	}
+	panic(http.ListenAndServe(address, nil))
 }
