@@ -1,0 +1,61 @@
+/**
+ * A real browser for the tests of pages.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { type BrowserContextOptions, chromium, type Page } from "playwright-core";
+
+export type { Page };
+
+/** Opens a page for a visitor of its own: no two share cookies or what they have stored. */
+export type Open = (url: string, visitor?: BrowserContextOptions) => Promise<Page>;
+
+/** Where Debian's package `chromium` puts it. */
+const EXECUTABLE = "/usr/bin/chromium";
+
+// It talks to the test's own servers and to nobody else. No sandbox, because the checks may run as root.
+const ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** Bounds every wait of a page for something. */
+const BOUND_MS = 30_000;
+
+/**
+ * Declares a test with a headless Chromium of its own. It fails if a page throws what nothing in the
+ * page catches, and is skipped, and says so, where there is no Chromium.
+ */
+export function browserTest(name: string, test: (open: Open) => Promise<void>): void {
+  Deno.test(name, async () => {
+    if (!await isFile(EXECUTABLE)) {
+      console.warn(`SKIPPED: no ${EXECUTABLE} (Debian: apt-get install chromium)`);
+      return;
+    }
+    await using browser = await chromium.launch({ executablePath: EXECUTABLE, args: ARGS });
+    const uncaught: string[] = [];
+    await test(async (url, visitor) => {
+      const page = await browser.newPage(visitor);
+      page.setDefaultTimeout(BOUND_MS);
+      page.on("pageerror", ({ message }) => uncaught.push(message));
+      await page.goto(url);
+      return page;
+    });
+    assertEquals(uncaught, [], "what pages threw");
+  });
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch {
+    return false;
+  }
+}
