@@ -5,6 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
+import axe, { type AxeResults } from "axe-core";
 import { type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
 export type { Page };
@@ -42,14 +43,22 @@ export function browserTest(name: string, test: (open: Open) => Promise<void>): 
     await using browser = await chromium.launch({ executablePath: EXECUTABLE, args: ARGS });
     const uncaught: string[] = [];
     await test(async (url, visitor) => {
-      const page = await browser.newPage(visitor);
-      page.setDefaultTimeout(BOUND_MS);
-      page.on("pageerror", ({ message }) => uncaught.push(message));
+      const context = await browser.newContext(visitor);
+      context.setDefaultTimeout(BOUND_MS);
+      context.on("weberror", (event) => uncaught.push(event.error().message));
+      const page = await context.newPage();
       await page.goto(url);
       return page;
     });
     assertEquals(uncaught, [], "what pages threw");
   });
+}
+
+/** Lists what stands in the way of people who see little, or use no mouse, as far as axe-core finds it. */
+export async function barriers(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate("axe.run()") as AxeResults;
+  return violations.flatMap(({ help, nodes }) => nodes.map(({ html }) => `${help}: ${html}`));
 }
 
 async function isFile(path: string): Promise<boolean> {
