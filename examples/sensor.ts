@@ -1,0 +1,33 @@
+/**
+ * A sensor that publishes what it measures as JSON once a second, and comes back when the relay does.
+ *
+ *     deno run --allow-net examples/sensor.ts ws://localhost:8443 window
+ *
+ * @module
+ */
+
+const [url = "ws://localhost:8443", sensor = "window"] = Deno.args;
+const PERIOD_MS = 1000;
+
+let celsius = 20;
+
+function measure(): string {
+  celsius += Math.random() - 0.5; // A sensor of your own goes here.
+  return JSON.stringify({ sensor, at: new Date().toISOString(), celsius: +celsius.toFixed(1) });
+}
+
+function publish(): void {
+  const socket = new WebSocket(url);
+  const timer = setInterval(() => {
+    // What cannot leave now is old news by the time it can.
+    if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount === 0) socket.send(measure());
+  }, PERIOD_MS);
+  socket.onopen = () => console.error(`${sensor} publishes to ${url}`);
+  socket.onclose = ({ code, reason }) => {
+    clearInterval(timer);
+    console.error(`No connection to ${url} (code ${code} ${reason}), trying again`);
+    setTimeout(publish, PERIOD_MS * (1 + Math.random()));
+  };
+}
+
+publish();
