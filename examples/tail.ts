@@ -9,7 +9,6 @@
 const [url, path] = Deno.args;
 const PERIOD_MS = 250, MAX_UNSENT_BYTES = 256 * 1024;
 const sleep = () => new Promise((resolve) => setTimeout(resolve, PERIOD_MS));
-
 const file = await Deno.open(path);
 let position = await file.seek(0, Deno.SeekMode.End);
 
@@ -28,8 +27,8 @@ while (true) {
   const bytes = await file.read(buffer);
   if (bytes === null) {
     await sleep();
-    const { size } = await file.stat();
-    if (size < position) position = await file.seek(0, Deno.SeekMode.Start); // It was cut.
+    const cut = (await file.stat()).size < position;
+    if (cut) position = await file.seek(0, Deno.SeekMode.Start);
     continue;
   }
   position += bytes;

@@ -1,5 +1,5 @@
 /**
- * The relay as a program of its own: started, watched, signalled, ended.
+ * Programs, the relay above all: started, watched, signalled, ended.
  *
  * @module
  */
@@ -19,6 +19,8 @@ export interface ProgramOptions {
   env?: Record<string, string>;
   /** The working directory. Default: the project's. */
   cwd?: string;
+  /** What standard input is: nothing, or what {@link Process.write} sends. Default: nothing. */
+  stdin?: "null" | "piped";
 }
 
 /** A finished program. */
@@ -42,13 +44,14 @@ export const LEAN_ALLOCATOR: Readonly<Record<string, string>> = {
 
 const RELAY = [Deno.execPath(), "run", "-A", "--cached-only", `${ROOT}main.ts`];
 
-function spawn({ command = RELAY, args = [], env = {}, cwd = ROOT }: ProgramOptions) {
+function spawn(options: ProgramOptions) {
+  const { command = RELAY, args = [], env = {}, cwd = ROOT, stdin = "null" } = options;
   const [program, ...first] = command;
   return new Deno.Command(program, {
     args: [...first, ...args],
     env: { NO_COLOR: "1", ...env },
     cwd,
-    stdin: "null",
+    stdin,
     stdout: "piped",
     stderr: "piped",
     detached: true, // A process group of its own, so that a wrapper's children can be ended with it.
@@ -78,18 +81,65 @@ export async function run(options: ProgramOptions, seconds = 60): Promise<Finish
   }
 }
 
-/** A relay in a process of its own; disposing of it kills it. */
-export class Program implements AsyncDisposable {
+/** A running program; disposing of it kills it. */
+export class Process implements AsyncDisposable {
+  /** What it has written to standard output. */
+  stdout = "";
   /** What it has written to standard error. */
   stderr = "";
   readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array> | null;
   readonly #drained: Promise<unknown>;
 
-  private constructor(options: ProgramOptions) {
+  /** Starts a program. */
+  constructor(options: ProgramOptions) {
     this.#child = spawn(options);
-    this.#drained = Promise.all([this.#read(), this.#child.stdout.cancel()]);
+    this.#input = options.stdin === "piped" ? this.#child.stdin.getWriter() : null;
+    this.#drained = Promise.all([this.#read("stdout"), this.#read("stderr")]);
   }
 
+  /** The process. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Writes to its standard input. */
+  async write(text: string): Promise<void> {
+    await this.#input!.write(new TextEncoder().encode(text));
+  }
+
+  /** Ends its standard input. */
+  async endInput(): Promise<void> {
+    await this.#input!.close();
+  }
+
+  /** Sends a signal. */
+  signal(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  /** Waits for the end, and returns the exit code. */
+  async exited(): Promise<number> {
+    const { code } = await bounded(this.#child.status, "a program to exit", 60);
+    await this.#drained;
+    return code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    killGroup(this.#child);
+    await this.exited();
+    await this.#input?.close().catch(() => {}); // It may be closed, or broken by the end.
+  }
+
+  async #read(stream: "stdout" | "stderr"): Promise<void> {
+    for await (const text of this.#child[stream].pipeThrough(new TextDecoderStream())) {
+      this[stream] += text;
+    }
+  }
+}
+
+/** A relay in a process of its own. */
+export class Program extends Process {
   /** Starts a relay and waits until it says that it is there. */
   static async start(options: ProgramOptions = {}): Promise<Program> {
     const args = options.args ?? ["--port", "0", "--metrics-port", "0"];
@@ -113,36 +163,8 @@ export class Program implements AsyncDisposable {
     return /metrics at (http:\S+\/)metrics/.exec(this.stderr)![1];
   }
 
-  /** The process. */
-  get pid(): number {
-    return this.#child.pid;
-  }
-
   /** The last line that it has written to standard error. */
   get lastLine(): string {
     return this.stderr.trimEnd().split("\n").at(-1)!;
-  }
-
-  /** Sends a signal. */
-  signal(signal: Deno.Signal): void {
-    this.#child.kill(signal);
-  }
-
-  /** Waits for the end, and returns the exit code. */
-  async exited(): Promise<number> {
-    const { code } = await bounded(this.#child.status, "the relay to exit", 60);
-    await this.#drained;
-    return code;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    killGroup(this.#child);
-    await this.exited();
-  }
-
-  async #read(): Promise<void> {
-    for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) {
-      this.stderr += text;
-    }
   }
 }
