@@ -2,8 +2,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DEFAULT_CONFIG } from "./config.ts";
 import { KEYS } from "./schema.ts";
 import { connect } from "./testing/client.ts";
-import { Program, ROOT, run } from "./testing/program.ts";
+import { Process, Program, ROOT, run } from "./testing/program.ts";
 import { startRelay } from "./testing/start.ts";
+import { until } from "./testing/wait.ts";
 
 const README: string = await Deno.readTextFile(`${ROOT}README.md`);
 const COMMANDS = [...README.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block]) =>
@@ -37,13 +38,32 @@ Deno.test("README's second command tests", async () => {
   assertEquals(code, 0);
 });
 
-Deno.test("README's terminal client hears itself", async () => {
+Deno.test("README's examples talk", async () => {
   await using relay = await startRelay();
-  const [, script] = /^deno eval '(.*)'$/.exec(command("deno eval"))!;
-  const here = script.replace("ws://localhost:8443/", relay.url);
-  const ending = "s.addEventListener('message', () => Deno.exit(0))";
-  const { stdout } = await run({ command: [Deno.execPath(), "eval", `${here}; ${ending}`] });
-  assertEquals(stdout, "hello\n");
+  const cwd = await Deno.makeTempDir();
+  const log = `${cwd}/server.log`;
+  const example = (start: string) => {
+    const words = command(start)
+      .replace("ws://localhost:8443", relay.url)
+      .replace("examples/", `${ROOT}examples/`)
+      .split(" ");
+    return new Process({ command: words.with(0, Deno.execPath()), stdin: "piped", cwd });
+  };
+  try {
+    await Deno.writeTextFile(log, "old\n");
+    await using bob = await connect(relay);
+    await using alice = example("deno run --allow-net examples/chat.ts");
+    await alice.write("hello\n");
+    assertEquals(await bob.next(), "alice<br>hello");
+    await using tail = example("deno run --allow-net --allow-read examples/tail.ts");
+    await until(() => tail.stderr.includes("Lines added"), "the log to be followed");
+    await Deno.writeTextFile(log, "new\n", { append: true });
+    assertEquals(await bob.next(), "new");
+    await using _sensor = example("deno run --allow-net examples/sensor.ts");
+    assertEquals(JSON.parse(await bob.next() as string).sensor, "window");
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
 });
 
 Deno.test("README's certificate works with the TLS example", async () => {
