@@ -174,7 +174,7 @@ browserTest(
       await saysState(page, reason);
       await saysState(page, words);
       await page.clock.fastForward("10:00");
-      await page.getByRole("button", { name: "Connect now" }).click();
+      await page.getByRole("button", { name: "Reconnect" }).click();
       await saysState(page, "Connected to");
       assertEquals(relay.stats().connections, 2, "it came back only when it was told to");
     }
@@ -220,24 +220,33 @@ browserTest("chat page stays quick and small after ten thousand messages", async
   assert(full - empty < 2500, `${full - empty} more nodes`);
 });
 
-browserTest("chat page leaves a reader where she is, and tells of new messages", async (open) => {
-  await using relay = await startRelay();
-  const page = await join(open, { url: relay.url });
-  await using bob = await connect(relay);
-  const log = page.getByRole("log");
-  const top = () => log.evaluate(({ scrollTop }) => scrollTop);
-  for (let count = 1; count <= 50; count++) bob.send(`bob<br>message ${count}`);
-  await shows(page, "message 50");
-  assert(await top() > 0, "it has followed");
-  await log.evaluate((element) => element.scrollTop = 0);
-  bob.send("bob<br>one more");
-  await page.getByRole("button", { name: "1 new message" }).click();
-  await until(async () => await top() > 0, "the newest message to be in sight");
-  await log.evaluate((element) => element.scrollTop = 0);
-  bob.send("bob<br>another");
-  await page.getByRole("button", { name: "1 new message" }).waitFor();
-  assertEquals(await top(), 0);
-});
+browserTest(
+  "chat page leaves readers where they are, at the newest message or above it",
+  async (open) => {
+    await using relay = await startRelay();
+    const page = await join(open, { url: relay.url });
+    await using bob = await connect(relay);
+    const log = page.getByRole("log");
+    const top = () => log.evaluate(({ scrollTop }) => scrollTop);
+    for (let count = 1; count <= 50; count++) bob.send(`bob<br>message ${count}`);
+    await shows(page, "message 50");
+    assert(await top() > 0, "it has followed");
+    await log.evaluate((element) => element.scrollTop = 0);
+    bob.send("bob<br>one more");
+    await page.getByRole("button", { name: "1 new message" }).click();
+    await until(async () => await top() > 0, "the newest message to be in sight");
+    await log.evaluate((element) => element.scrollTop = 0);
+    bob.send("bob<br>another");
+    await page.getByRole("button", { name: "1 new message" }).waitFor();
+    assertEquals(await top(), 0);
+    await page.getByRole("button", { name: "1 new message" }).click();
+    await page.setViewportSize({ width: 360, height: 400 });
+    await until(
+      () => log.evaluate((it) => it.scrollHeight - it.scrollTop - it.clientHeight < 2),
+      "the newest message to stay in sight when the page gets smaller",
+    );
+  },
+);
 
 browserTest("chat page needs no mouse", async (open) => {
   await using relay = await startRelay();
