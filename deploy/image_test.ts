@@ -1,0 +1,95 @@
+import { assert, assertEquals } from "@std/assert";
+import { parse } from "@std/yaml";
+import { DEFAULT_CONFIG, loadConfig } from "../config.ts";
+import { connect } from "../testing/client.ts";
+import { freePort } from "../testing/daemon.ts";
+import { Program, ROOT, run } from "../testing/program.ts";
+
+/** The instructions of the Dockerfile in order, continued lines joined. */
+const INSTRUCTIONS: [name: string, rest: string][] =
+  (await Deno.readTextFile(`${ROOT}deploy/Dockerfile`))
+    .replaceAll(/^#.*\n/gm, "").replaceAll(/\\\n\s*/g, "").trim().split(/\n+/)
+    .map((line) => [line.split(" ")[0], line.slice(line.indexOf(" ") + 1)]);
+
+/** What follows an instruction that is there only once. */
+function only(name: string): string {
+  const found = INSTRUCTIONS.filter(([each]) => each === name);
+  assertEquals(found.length, 1, name);
+  return found[0][1];
+}
+
+/** Reads a command in the form that needs no shell. */
+function exec(text: string): string[] {
+  const [deno, ...args] = JSON.parse(text.slice(text.indexOf("[")));
+  assertEquals(deno, "deno");
+  return [Deno.execPath(), ...args];
+}
+
+Deno.test("what the image runs can be made of what it copies, is healthy, and ends on SIGTERM", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const src = `${directory}/src/`;
+    await Deno.mkdir(src);
+    for (const [, paths] of INSTRUCTIONS.filter(([name]) => name === "COPY")) {
+      if (paths.startsWith("--from=build")) continue;
+      const command = ["sh", "-c", `cp -r ${paths.replace(/ (\S+)$/, ` ${src}$1`)}`];
+      assertEquals(await run({ command }), { code: 0, stdout: "", stderr: "" });
+    }
+    const built = await run({ command: exec(only("RUN")), cwd: src });
+    assertEquals(built.code, 0, built.stderr);
+
+    const app = `${directory}/app`;
+    await Deno.mkdir(app);
+    await Deno.rename(`${src}relay.js`, `${app}/relay.js`);
+    const port = freePort();
+    const env = { DENO_DIR: "/nonexistent", HOME: "/nonexistent" }; // Nothing can be written there.
+    const args = ["--port", "0", "--metrics-port", `${port}`];
+    const check = exec(only("HEALTHCHECK")).map((text) => text.replace("9090", `${port}`));
+    const health = async () => (await run({ command: check, env })).code;
+
+    await using program = await Program.start({
+      command: exec(only("ENTRYPOINT")),
+      args,
+      env,
+      cwd: app,
+    });
+    await using alice = await connect(program);
+    alice.send("hello");
+    assertEquals(await alice.next(), "hello");
+    assertEquals(await health(), 0);
+    program.signal("SIGTERM");
+    assertEquals(await program.exited(), 0);
+    assertEquals(await health(), 1);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+interface Compose {
+  services: Record<"prometheus" | "relay", {
+    build: { context: string; dockerfile: string };
+    environment: Record<string, string>;
+    ports: string[];
+    stop_grace_period: string;
+    ulimits: { nofile: number };
+    volumes: string[];
+  }>;
+}
+
+Deno.test("compose.yaml names files that exist, and gives the relay what it needs", async () => {
+  const { services } = parse(await Deno.readTextFile(`${ROOT}deploy/compose.yaml`)) as Compose;
+  const { relay, prometheus } = services;
+  const mounted = prometheus.volumes.map((volume) => volume.split(":")[0]);
+  const files = mounted.filter((path) => path.startsWith("./"));
+  for (const path of [...files, `${relay.build.context}/${relay.build.dockerfile}`]) {
+    assert((await Deno.stat(`${ROOT}deploy/${path}`)).isFile);
+  }
+  const { config } = await loadConfig({ file: `${ROOT}config.yaml`, env: relay.environment });
+  const { limits, server, shutdown } = config;
+  assertEquals(relay.ports, [`${server.port}:${server.port}`]);
+  assert(relay.ulimits.nofile > limits.max_connections + 1000);
+  const grace = parseInt(relay.stop_grace_period);
+  assert(grace > shutdown.delay_seconds + shutdown.timeout_seconds + 2);
+  const targets = await Deno.readTextFile(`${ROOT}deploy/prometheus.yml`);
+  assert(targets.includes(`targets: [relay:${DEFAULT_CONFIG.metrics.port}]`));
+});
