@@ -129,3 +129,14 @@ Deno.test("README's table of threats names only tests that exist", async () => {
   assert(files.length > 10, "the table has gone");
   for (const file of new Set(files)) assert((await Deno.stat(`${ROOT}${file}`)).isFile);
 });
+
+Deno.test("README's table of deploy/ names each file there, and no other", async () => {
+  const [, table] = /^\| file in `deploy\/`([^]*?)\n\n/m.exec(README)!;
+  const first = table.split("\n").map((row) => row.split("|")[1]).join();
+  const named = [...first.matchAll(/\[([\w.]+)\]|`([\w.]+)`/g)].map(([, link, code]) =>
+    link ?? code
+  );
+  const files = [...Deno.readDirSync(`${ROOT}deploy`)].map(({ name }) => name)
+    .filter((name) => !name.endsWith(".ts"));
+  assertEquals(named.toSorted(), files.toSorted());
+});
