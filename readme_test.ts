@@ -130,7 +130,7 @@ Deno.test("README's table of threats names only tests that exist", async () => {
   for (const file of new Set(files)) assert((await Deno.stat(`${ROOT}${file}`)).isFile);
 });
 
-Deno.test("README's table of deploy/ names each file there, and no other", async () => {
+Deno.test("README's table of deploy/ names each file there, and no other", () => {
   const [, table] = /^\| file in `deploy\/`([^]*?)\n\n/m.exec(README)!;
   const first = table.split("\n").map((row) => row.split("|")[1]).join();
   const named = [...first.matchAll(/\[([\w.]+)\]|`([\w.]+)`/g)].map(([, link, code]) =>
