@@ -42,7 +42,7 @@ Deno.test("promtool accepts Prometheus' configuration, and every case of the ale
   }
 });
 
-Deno.test("every alert has a case that fires, one that does not, and a chapter about it", async () => {
+Deno.test("every alert has a case that fires, one that does not, and a link to its chapter", async () => {
   const { groups } = parse(await read("alerts.yml")) as Alerts;
   const { tests } = parse(await read("alerts_test.yml")) as Cases;
   const cases = tests.flatMap(({ alert_rule_test }) => alert_rule_test);
