@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { parse } from "@std/yaml";
+import { Ajv2020 } from "ajv";
 import fc from "fast-check";
 import {
   CONFIG_SCHEMA,
@@ -10,6 +11,7 @@ import {
   type Sources,
 } from "./config.ts";
 import { parseFlags } from "./flags.ts";
+import { run } from "./testing/program.ts";
 
 const directory = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
@@ -207,15 +209,35 @@ Deno.test("printConfig writes what loadConfig reads back", async () => {
 
 Deno.test("CONFIG_SCHEMA describes and bounds every value", () => {
   const visit = (path: string, key: Record<string, unknown>): void => {
+    assert(key.description, `${path} has no description`);
     if (key.properties) {
       assertEquals(key.additionalProperties, false, path);
       for (const [name, child] of Object.entries(key.properties)) visit(`${path}.${name}`, child);
     } else {
-      assert(key.description, `${path} has no description`);
       assert("default" in key, `${path} has no default`);
     }
   };
   visit("", CONFIG_SCHEMA);
+});
+
+Deno.test("config.schema.json is what --print-schema prints", async () => {
+  const { stdout } = await run({ args: ["--print-schema"] });
+  assertEquals(await Deno.readTextFile("config.schema.json"), stdout);
+});
+
+Deno.test("config.schema.json lets editors accept the files that are here, and mark what is wrong", async () => {
+  const validates = new Ajv2020().compile(
+    JSON.parse(await Deno.readTextFile("config.schema.json")),
+  );
+  for (const [path, schema] of [["config.yaml", ""], ["examples/config.tls.yaml", "../"]]) {
+    const text = await Deno.readTextFile(path);
+    const [first] = text.split("\n");
+    assertEquals(first, `# yaml-language-server: $schema=${schema}config.schema.json`);
+    assertEquals([validates(parse(text)), validates.errors], [true, null]);
+  }
+  for (const wrong of ["server: {prot: 1}", "limit: {}", "server: {port: 70000}", "log: text"]) {
+    assertEquals(validates(parse(wrong)), false, wrong);
+  }
 });
 
 Deno.test("loadConfig turns any text into a configuration or a list of problems", async () => {

@@ -31,7 +31,7 @@ const server = z.strictObject({
       ),
     key_file: z.string().min(1).default("key.pem")
       .describe("Its private key, PEM, relative to the working directory."),
-  }).prefault({}),
+  }).prefault({}).describe("The certificate."),
   allowed_origins: z.array(origin).default(["*"])
     .meta({ title: 'origins such as https://example.com, or "*"' })
     .describe(
@@ -126,13 +126,13 @@ export interface Config {
 }
 
 const schema: z.ZodType<Config> = z.strictObject({
-  server: server.prefault({}),
-  relay: relay.prefault({}),
-  limits: limits.prefault({}),
-  metrics: metrics.prefault({}),
-  shutdown: shutdown.prefault({}),
-  log: log.prefault({}),
-});
+  server: server.prefault({}).describe("The relay's own port."),
+  relay: relay.prefault({}).describe("What the relay does with messages."),
+  limits: limits.prefault({}).describe("How much a client may do."),
+  metrics: metrics.prefault({}).describe("The port for metrics and health checks."),
+  shutdown: shutdown.prefault({}).describe("How a shutdown goes."),
+  log: log.prefault({}).describe("What is logged, and how."),
+}).meta({ title: "Relay" }).describe("The configuration of the relay.");
 
 /** Fills in the defaults of a configuration as the file has it; `null` if a key or a value in it is wrong. */
 export function complete(tree: unknown): Config | null {
@@ -142,10 +142,11 @@ export function complete(tree: unknown): Config | null {
 /** The configuration that runs when nothing is configured. */
 export const DEFAULT_CONFIG: Config = schema.parse({});
 
-/** The JSON Schema of the configuration file. */
-export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = z.toJSONSchema(schema, {
-  io: "input",
-});
+/** The JSON Schema of the configuration file; `config.schema.json` holds it for editors. */
+export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = {
+  $id: "config.schema.json",
+  ...z.toJSONSchema(schema, { io: "input" }),
+};
 
 /** What the schema says of one key, in the terms of JSON Schema. */
 export interface Key {
