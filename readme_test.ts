@@ -1,15 +1,12 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { DEFAULT_CONFIG } from "./config.ts";
-import { KEYS } from "./schema.ts";
 import { connect } from "./testing/client.ts";
+import { commandsOf } from "./testing/markdown.ts";
 import { Process, Program, ROOT, run } from "./testing/program.ts";
 import { startRelay } from "./testing/start.ts";
 import { until } from "./testing/wait.ts";
 
 const README: string = await Deno.readTextFile(`${ROOT}README.md`);
-const COMMANDS = [...README.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block]) =>
-  block.trim().split("\n")
-);
+const COMMANDS = commandsOf(README);
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
 /** Finds the one command of the README that begins so; where each is run is said by the tests below. */
@@ -102,25 +99,6 @@ Deno.test("README has no command that nothing runs", () => {
   command("deno task ok"); // By .ci/run.
   command("deno task compile"); // By compile_test.ts.
   assertEquals(COMMANDS.filter((line) => !tested.has(line)), []);
-});
-
-Deno.test("README's tables name every key with its default, and every metric", async () => {
-  for (const [path, key] of KEYS) {
-    if (key.properties) continue;
-    const value = path.split(".").reduce<unknown>(
-      (node, name) => (node as Record<string, unknown>)[name],
-      DEFAULT_CONFIG,
-    );
-    const shown = Array.isArray(value) || value === "" ? JSON.stringify(value) : `${value}`;
-    const row = README.split("\n").find((line) => line.startsWith(`| \`${path}\` `));
-    assertEquals(row?.split("|")[2].trim(), `\`${shown}\``, `README's default for ${path}`);
-  }
-  await using relay = await startRelay();
-  const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).text();
-  for (const [, name, type] of metrics.matchAll(/^# TYPE ((?:websocket|relay)_\w+) (\w+)$/gm)) {
-    const row = new RegExp(`^\\| \`${name}(\\{[\\w,]+\\})?\` *\\| ${type} +\\|`, "m");
-    assert(row.test(README), `README has no row for the ${type} ${name}`);
-  }
 });
 
 Deno.test("README's table of threats names only tests that exist", async () => {

@@ -1,0 +1,158 @@
+import { assert, assertEquals } from "@std/assert";
+import { CLOSE, EVICTIONS, REJECTIONS } from "./hub.ts";
+import { DEFAULT_CONFIG } from "./config.ts";
+import { HELP } from "./flags.ts";
+import { KEYS, wanted } from "./schema.ts";
+import { makeCertificate } from "./testing/certificate.ts";
+import { anchorsOf, commandsOf, documents, linksOf, tablesOf } from "./testing/markdown.ts";
+import { ROOT, run } from "./testing/program.ts";
+import { startRelay } from "./testing/start.ts";
+
+const DOCUMENTS = await documents();
+
+const directory = await Deno.makeTempDir();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+
+/** Starts a relay that has all that documents speak of: TLS and metrics. */
+async function startDocumented() {
+  const files = await makeCertificate(directory, "documented");
+  const { server } = DEFAULT_CONFIG;
+  const tls = { ...server.tls, ...files, enabled: true };
+  return await startRelay({ server: { hostname: "127.0.0.1", port: 0, tls } });
+}
+
+/** The texts of the modules that are the product, and those that only tests use. */
+const SOURCES = new Map<string, string>();
+for (const folder of ["", "transport/", "testing/"]) {
+  for await (const { name } of Deno.readDir(`${ROOT}${folder}`)) {
+    if (!name.endsWith(".ts") || name.endsWith("_test.ts")) continue;
+    SOURCES.set(`${folder}${name}`, await Deno.readTextFile(`${ROOT}${folder}${name}`));
+  }
+}
+
+function settings(): string[][] {
+  return [...KEYS].filter(([, key]) => !key.properties).map(([path, key]) => {
+    const value = path.split(".").reduce<unknown>(
+      (node, name) => (node as Record<string, unknown>)[name],
+      DEFAULT_CONFIG,
+    );
+    const shown = Array.isArray(value) || value === "" ? JSON.stringify(value) : `${value}`;
+    return [path, shown, wanted(key)];
+  });
+}
+
+/** Every metric of a relay with TLS: its name with its labels, and its type. */
+async function metrics(): Promise<string[][]> {
+  await using relay = await startDocumented();
+  const text = await (await fetch(`${relay.metricsUrl}metrics`)).text();
+  return [...text.matchAll(/^# TYPE (\w+) (\w+)\n\w+(\{.*\})?/gm)].map(([, name, type, labels]) => {
+    const names = [...(labels ?? "").matchAll(/(\w+)="/g)].map(([, label]) => label);
+    return [type === "histogram" || !labels ? name : `${name}{${names}}`, type];
+  });
+}
+
+/** Every line that the program logs, as the source has it, and its level. */
+function logLines(): string[][] {
+  const lines: string[][] = [];
+  for (const [path, text] of SOURCES) {
+    const calls = [...text.matchAll(/\blog\.(debug|info|warn|error)\(\s*((?:"[^"]*"[\s+]*)*)/g)];
+    for (const [call, level, parts] of calls) {
+      const line = [...parts.matchAll(/"([^"]*)"/g)].map(([, part]) => part).join("");
+      assert(line, `${path} logs something that is not a text: ${call}`);
+      lines.push([line, level]);
+    }
+  }
+  return lines;
+}
+
+/** Every module and the first paragraph of its documentation. */
+function files(): string[][] {
+  return [...SOURCES].map(([path, text]) => {
+    const [, documentation] = /\/\*\*(.*?)\*\//s.exec(text)!;
+    const lines = documentation.split("\n").map((line) => line.replace(/^ \*/, "").trim());
+    const [paragraph] = lines.join("\n").trim().split("\n\n");
+    return [path, paragraph.replaceAll("\n", " ").replaceAll("`", "")];
+  });
+}
+
+const TASK = /^ {4}"(\w+)": \{\s+"description": "(.*)"/gm;
+
+/** What the rows of a table begin with, by what the table is about. */
+const all = await metrics();
+const TRUTH: Record<string, string[][]> = {
+  "key": settings(),
+  "metric": all.filter(([name]) => !name.startsWith("process_")),
+  "metric of the process": all.filter(([name]) => name.startsWith("process_")),
+  "close code": Object.values(CLOSE).map(({ code, reason }) => [`${code}`, reason]),
+  "eviction": EVICTIONS.map((reason) => [reason]),
+  "rejection": REJECTIONS.map((reason) => [reason]),
+  "flag": [...HELP.matchAll(/^ {2}(--[\w-]+(?: [A-Z]+)?) {2}/gm)].map(([, flag]) => [flag]),
+  "exit code": [...SOURCES.get("main.ts")!.match(/^const EXIT = \{.*\}/m)![0].matchAll(/\d+/g)]
+    .map(([code]) => [code]),
+  "log line": logLines(),
+  "file": files(),
+  "task": [...(await Deno.readTextFile(`${ROOT}deno.json`)).matchAll(TASK)]
+    .map(([, name, description]) => [name, description]),
+};
+
+/** Which tables must be there. */
+const WANTED: Record<string, string[]> = {
+  "README.md": ["key", "flag", "close code", "metric"],
+  "AGENTS.md": ["file", "task"],
+  "docs/operations.md": [
+    "exit code",
+    "log line",
+    "metric",
+    "metric of the process",
+    "eviction",
+    "rejection",
+  ],
+  ".agents/summary/data_models.md": ["key", "metric"],
+  ".agents/summary/interfaces.md": ["rejection", "close code", "flag", "exit code"],
+};
+
+for (const [path, markdown] of DOCUMENTS) {
+  Deno.test(`${path} has no table that differs from the code`, () => {
+    const tables = tablesOf(markdown).filter(({ subject }) => subject in TRUTH);
+    const subjects = tables.map(({ subject }) => subject);
+    assertEquals(subjects.toSorted(), WANTED[path]?.toSorted() ?? []);
+    for (const { subject, rows } of tables) {
+      const columns = path === "README.md" && subject === "key" ? 2 : Infinity;
+      const truth = TRUTH[subject].map((row) => row.slice(0, columns).join(" | "));
+      const width = Math.min(columns, TRUTH[subject][0].length);
+      const found = rows.map((row) => row.slice(0, width).join(" | "));
+      assertEquals(found.toSorted(), truth.toSorted(), `table of ${subject}`);
+    }
+  });
+
+  Deno.test(`${path} has no link that leads nowhere`, () => {
+    const anchors = anchorsOf(markdown);
+    assertEquals(anchors.filter((each, at) => anchors.indexOf(each) !== at), [], "headings");
+    for (const link of linksOf(markdown)) {
+      if (/^https?:/.test(link)) continue;
+      const { pathname, hash } = new URL(link, `file://${ROOT}${path}`);
+      assert(Deno.statSync(decodeURIComponent(pathname)), link);
+      const target = DOCUMENTS.get(pathname.slice(ROOT.length));
+      if (hash) assert(target && anchorsOf(target).includes(hash.slice(1)), `${path}: ${link}`);
+    }
+  });
+}
+
+/** Commands that are all of the checks, or part of them: .ci/run runs them. */
+const ELSEWHERE = ["deno task ok", "deno fmt --check && deno lint && deno check ."];
+
+for (const [path, markdown] of DOCUMENTS) {
+  const commands = commandsOf(markdown).filter((line) => !ELSEWHERE.includes(line));
+  if (path === "README.md" || commands.length === 0) continue; // README's are run by readme_test.ts.
+  Deno.test(`${path} has only commands that work`, async () => {
+    await using relay = await startDocumented();
+    for (const line of commands) {
+      const here = line
+        .replace("http://localhost:9090/", relay.metricsUrl!)
+        .replace("localhost:8443", new URL(relay.url).host)
+        .replace(/ > \S+$/, ""); // Nothing in the project is written over.
+      const { code, stderr } = await run({ command: ["sh", "-c", here] });
+      assertEquals(code, 0, `${here}\n${stderr}`);
+    }
+  });
+}

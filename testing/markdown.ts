@@ -1,0 +1,65 @@
+/**
+ * What the project's documents say: their tables, commands and links.
+ *
+ * @module
+ */
+
+import { ROOT } from "./program.ts";
+
+/** Reads every Markdown file that people and assistants read, by its path. */
+export async function documents(): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const folder of ["", "docs/", "bench/", ".agents/summary/"]) {
+    for await (const { name } of Deno.readDir(`${ROOT}${folder}`)) {
+      const path = `${folder}${name}`;
+      if (name.endsWith(".md")) found.set(path, await Deno.readTextFile(`${ROOT}${path}`));
+    }
+  }
+  return found;
+}
+
+/** A table of a document. */
+export interface Table {
+  /** The first column's heading: what the rows are about. */
+  readonly subject: string;
+  /** The cells without code marks; a row about several things, separated by commas, is a row for each. */
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** Reads the tables of a document. */
+export function tablesOf(markdown: string): Table[] {
+  return markdown.split("\n\n").filter((block) => block.startsWith("| ")).map((block) => {
+    const lines = block.trim().split("\n").map((line) =>
+      line.split("|").slice(1, -1).map((cell) => cell.trim())
+    );
+    const [[subject], , ...rows] = lines;
+    const each = rows.flatMap(([first, ...others]) =>
+      first.split(/(?<=`), (?=`)/).map((one) => [one, ...others])
+    );
+    return { subject, rows: each.map((row) => row.map((cell) => cell.replaceAll("`", ""))) };
+  });
+}
+
+/** Reads the commands of a document: the lines of its blocks of `sh`, but not of `sh ignore`. */
+export function commandsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block]) =>
+    block.trim().split("\n")
+  );
+}
+
+/** Reads where a document's links and images lead to. */
+export function linksOf(markdown: string): string[] {
+  return [...prose(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target);
+}
+
+/** Reads the anchors of a document's headings, as GitHub makes them. */
+export function anchorsOf(markdown: string): string[] {
+  return [...prose(markdown).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading.toLowerCase().replace(/[^\p{L}\p{N}\p{M} _-]/gu, "").replaceAll(" ", "-")
+  );
+}
+
+/** A document without its blocks of code. */
+function prose(markdown: string): string {
+  return markdown.replace(/^```.*?^```/gms, "");
+}
