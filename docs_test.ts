@@ -30,99 +30,105 @@ for (const folder of ["", "transport/", "testing/"]) {
   }
 }
 
-function settings(): string[][] {
+/** What a row says, by the headings of the columns; the first is what it is about. */
+type Row = Record<string, string>;
+
+function settings(): Row[] {
   return [...KEYS].filter(([, key]) => !key.properties).map(([path, key]) => {
     const value = path.split(".").reduce<unknown>(
       (node, name) => (node as Record<string, unknown>)[name],
       DEFAULT_CONFIG,
     );
     const shown = Array.isArray(value) || value === "" ? JSON.stringify(value) : `${value}`;
-    return [path, shown, wanted(key)];
+    return { key: path, default: shown, wanted: wanted(key) };
   });
 }
 
 /** Every metric of a relay with TLS: its name with its labels, and its type. */
-async function metrics(): Promise<string[][]> {
+async function metrics(): Promise<Row[]> {
   await using relay = await startDocumented();
   const text = await (await fetch(`${relay.metricsUrl}metrics`)).text();
   return [...text.matchAll(/^# TYPE (\w+) (\w+)\n\w+(\{.*\})?/gm)].map(([, name, type, labels]) => {
     const names = [...(labels ?? "").matchAll(/(\w+)="/g)].map(([, label]) => label);
-    return [type === "histogram" || !labels ? name : `${name}{${names}}`, type];
+    return { metric: type === "histogram" || !labels ? name : `${name}{${names}}`, type };
   });
 }
 
 /** Every line that the program logs, as the source has it, and its level. */
-function logLines(): string[][] {
-  const lines: string[][] = [];
+function logLines(): Row[] {
+  const lines: Row[] = [];
   for (const [path, text] of SOURCES) {
     const calls = [...text.matchAll(/\blog\.(debug|info|warn|error)\(\s*((?:"[^"]*"[\s+]*)*)/g)];
     for (const [call, level, parts] of calls) {
       const line = [...parts.matchAll(/"([^"]*)"/g)].map(([, part]) => part).join("");
       assert(line, `${path} logs something that is not a text: ${call}`);
-      lines.push([line, level]);
+      lines.push({ "log line": line, level });
     }
   }
   return lines;
 }
 
 /** Every module and the first paragraph of its documentation. */
-function files(): string[][] {
+function files(): Row[] {
   return [...SOURCES].map(([path, text]) => {
     const [, documentation] = /\/\*\*(.*?)\*\//s.exec(text)!;
     const lines = documentation.split("\n").map((line) => line.replace(/^ \*/, "").trim());
     const [paragraph] = lines.join("\n").trim().split("\n\n");
-    return [path, paragraph.replaceAll("\n", " ").replaceAll("`", "")];
+    return { file: path, "its one job": paragraph.replaceAll("\n", " ").replaceAll("`", "") };
   });
 }
 
 const TASK = /^ {4}"(\w+)": \{\s+"description": "(.*)"/gm;
 
-/** What the rows of a table begin with, by what the table is about. */
-const all = await metrics();
-const TRUTH: Record<string, string[][]> = {
-  "key": settings(),
-  "metric": all.filter(([name]) => !name.startsWith("process_")),
-  "metric of the process": all.filter(([name]) => name.startsWith("process_")),
-  "close code": Object.values(CLOSE).map(({ code, reason }) => [`${code}`, reason]),
-  "eviction": EVICTIONS.map((reason) => [reason]),
-  "rejection": REJECTIONS.map((reason) => [reason]),
-  "flag": [...HELP.matchAll(/^ {2}(--[\w-]+(?: [A-Z]+)?) {2}/gm)].map(([, flag]) => [flag]),
-  "exit code": [...SOURCES.get("main.ts")!.match(/^const EXIT = \{.*\}/m)![0].matchAll(/\d+/g)]
-    .map(([code]) => [code]),
-  "log line": logLines(),
-  "file": files(),
-  "task": [...(await Deno.readTextFile(`${ROOT}deno.json`)).matchAll(TASK)]
-    .map(([, name, description]) => [name, description]),
-};
+const METRICS = await metrics();
 
-/** Which tables must be there. */
+/** All that tables may repeat. */
+const TRUTH: Row[][] = [
+  settings(),
+  METRICS.filter(({ metric }) => !metric.startsWith("process_")),
+  METRICS.filter(({ metric }) => metric.startsWith("process_"))
+    .map(({ metric }) => ({ "metric of the process": metric })),
+  logLines(),
+  files(),
+  Object.values(CLOSE).map(({ code, reason }) => ({ "close code": `${code}`, reason })),
+  EVICTIONS.map((eviction) => ({ eviction })),
+  REJECTIONS.map((rejection) => ({ rejection })),
+  [...HELP.matchAll(/^ {2}(--[\w-]+(?: [A-Z]+)?) {2}/gm)].map(([, flag]) => ({ flag })),
+  [.../^const EXIT = \{.*\}/m.exec(SOURCES.get("main.ts")!)![0].matchAll(/\d+/g)]
+    .map(([code]) => ({ "exit code": code })),
+  [...(await Deno.readTextFile(`${ROOT}deno.json`)).matchAll(TASK)]
+    .map(([, task, description]) => ({ task, "what it does": description })),
+];
+
+/** Which tables there must be, with those of their columns that repeat the code. */
 const WANTED: Record<string, string[]> = {
-  "README.md": ["key", "flag", "close code", "metric"],
-  "AGENTS.md": ["file", "task"],
+  "README.md": ["key default", "flag", "close code reason", "metric type"],
+  "AGENTS.md": ["task what it does", "file its one job"],
   "docs/operations.md": [
+    "log line level",
     "exit code",
-    "log line",
     "metric",
     "metric of the process",
     "eviction",
     "rejection",
   ],
-  ".agents/summary/data_models.md": ["key", "metric"],
-  ".agents/summary/interfaces.md": ["rejection", "close code", "flag", "exit code"],
+  ".agents/summary/data_models.md": ["key default wanted", "metric type"],
+  ".agents/summary/interfaces.md": ["rejection", "close code reason", "flag", "exit code"],
 };
 
 for (const [path, markdown] of DOCUMENTS) {
   Deno.test(`${path} has no table that differs from the code`, () => {
-    const tables = tablesOf(markdown).filter(({ subject }) => subject in TRUTH);
-    const subjects = tables.map(({ subject }) => subject);
-    assertEquals(subjects.toSorted(), WANTED[path]?.toSorted() ?? []);
-    for (const { subject, rows } of tables) {
-      const columns = path === "README.md" && subject === "key" ? 2 : Infinity;
-      const truth = TRUTH[subject].map((row) => row.slice(0, columns).join(" | "));
-      const width = Math.min(columns, TRUTH[subject][0].length);
-      const found = rows.map((row) => row.slice(0, width).join(" | "));
-      assertEquals(found.toSorted(), truth.toSorted(), `table of ${subject}`);
+    const repeated: string[] = [];
+    for (const { headings, rows } of tablesOf(markdown)) {
+      const truth = TRUTH.find(([row]) => Object.keys(row)[0] === headings[0]);
+      if (!truth) continue;
+      const columns = headings.filter((heading) => heading in truth[0]);
+      repeated.push(columns.join(" "));
+      const found = rows.map((row) => columns.map((each) => row[headings.indexOf(each)]));
+      const wanted = truth.map((row) => columns.map((each) => row[each]));
+      assertEquals(found.toSorted(), wanted.toSorted(), `the table of ${headings[0]}s`);
     }
+    assertEquals(repeated, WANTED[path] ?? []);
   });
 
   Deno.test(`${path} has no link that leads nowhere`, () => {

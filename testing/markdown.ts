@@ -20,8 +20,8 @@ export async function documents(): Promise<Map<string, string>> {
 
 /** A table of a document. */
 export interface Table {
-  /** The first column's heading: what the rows are about. */
-  readonly subject: string;
+  /** What stands above its columns. */
+  readonly headings: readonly string[];
   /** The cells without code marks; a row about several things, separated by commas, is a row for each. */
   readonly rows: readonly (readonly string[])[];
 }
@@ -32,11 +32,11 @@ export function tablesOf(markdown: string): Table[] {
     const lines = block.trim().split("\n").map((line) =>
       line.split("|").slice(1, -1).map((cell) => cell.trim())
     );
-    const [[subject], , ...rows] = lines;
+    const [headings, , ...rows] = lines;
     const each = rows.flatMap(([first, ...others]) =>
       first.split(/(?<=`), (?=`)/).map((one) => [one, ...others])
     );
-    return { subject, rows: each.map((row) => row.map((cell) => cell.replaceAll("`", ""))) };
+    return { headings, rows: each.map((row) => row.map((cell) => cell.replaceAll("`", ""))) };
   });
 }
 
