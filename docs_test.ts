@@ -154,6 +154,7 @@ for (const [path, markdown] of DOCUMENTS) {
     await using relay = await startDocumented();
     for (const line of commands) {
       const here = line
+        .replace(/^deno /, `${Deno.execPath()} `)
         .replace("http://localhost:9090/", relay.metricsUrl!)
         .replace("localhost:8443", new URL(relay.url).host)
         .replace(/ > \S+$/, ""); // Nothing in the project is written over.
