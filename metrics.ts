@@ -9,6 +9,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { HubStats } from "./hub.ts";
 import { type Listener, watch } from "./listener.ts";
 import { processTable, sampleEventLoopDelay } from "./process_stats.ts";
+import { serveStatusPage } from "./status_page.ts";
 import { VERSION } from "./version.ts";
 
 export type { Listener } from "./listener.ts";
@@ -145,7 +146,7 @@ export interface MetricsServerOptions {
 }
 
 /**
- * Serves `/metrics`, `/healthz` and `/readyz`.
+ * Serves `/metrics`, `/healthz`, `/readyz`, and at `/` a page that shows what they say.
  *
  * @throws {Deno.errors.AddrInUse} If the port is taken, and other errors of the platform.
  */
@@ -154,7 +155,8 @@ export function serveMetrics({ hostname, port, scrape, ready }: MetricsServerOpt
     if (request.method !== "GET" && request.method !== "HEAD") {
       return line(STATUS_CODE.MethodNotAllowed, "use GET", { allow: "GET, HEAD" });
     }
-    switch (URL.parse(request.url)?.pathname) {
+    const path = URL.parse(request.url)?.pathname ?? "";
+    switch (path) {
       case "/metrics":
         return new Response(await scrape(), {
           headers: { "content-type": Registry.PROMETHEUS_CONTENT_TYPE },
@@ -166,7 +168,8 @@ export function serveMetrics({ hostname, port, scrape, ready }: MetricsServerOpt
           ? line(STATUS_CODE.OK, "ready")
           : line(STATUS_CODE.ServiceUnavailable, "shutting down");
       default:
-        return line(STATUS_CODE.NotFound, "there are /metrics, /healthz and /readyz");
+        return serveStatusPage(path) ??
+          line(STATUS_CODE.NotFound, "there are /, /metrics, /healthz and /readyz");
     }
   });
   return watch(server);

@@ -1,0 +1,37 @@
+/**
+ * The status page: files that came with the program, for an operator's browser.
+ *
+ * @module
+ */
+
+import chart from "./status/chart.js" with { type: "text" };
+import numbers from "./status/numbers.js" with { type: "text" };
+import style from "./status/page.css" with { type: "text" };
+import page from "./status/page.html" with { type: "text" };
+import script from "./status/page.js" with { type: "text" };
+
+const FILES: Readonly<Record<string, { type: string; text: string }>> = {
+  "/": { type: "text/html", text: page },
+  "/status/chart.js": { type: "text/javascript", text: chart },
+  "/status/numbers.js": { type: "text/javascript", text: numbers },
+  "/status/page.css": { type: "text/css", text: style },
+  "/status/page.js": { type: "text/javascript", text: script },
+};
+
+/** Nothing from elsewhere, and nowhere to send anything to. The `data:` image is an icon that is empty. */
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+  "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** Answers a request for the page or one of its files; `null` if the path is none of them. */
+export function serveStatusPage(path: string): Response | null {
+  if (!Object.hasOwn(FILES, path)) return null;
+  const { type, text } = FILES[path];
+  return new Response(text, {
+    headers: {
+      "content-type": `${type}; charset=utf-8`,
+      "content-security-policy": POLICY,
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-store",
+    },
+  });
+}
