@@ -117,7 +117,7 @@ function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: stri
       origins: anyOrigin
         ? "any web page"
         : `web pages of ${server.allowed_origins.join(", ") || "no origin"}`,
-      metrics: relay.metricsUrl ? `at ${relay.metricsUrl}metrics` : "off",
+      metrics: relay.metricsUrl ? `at ${relay.metricsUrl}metrics (status page at /)` : "off",
       origin,
     },
   );

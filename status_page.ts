@@ -5,17 +5,23 @@
  */
 
 import chart from "./status/chart.js" with { type: "text" };
+import contents from "./status/contents.js" with { type: "text" };
+import dom from "./status/dom.js" with { type: "text" };
 import numbers from "./status/numbers.js" with { type: "text" };
 import style from "./status/page.css" with { type: "text" };
 import page from "./status/page.html" with { type: "text" };
 import script from "./status/page.js" with { type: "text" };
+import table from "./status/table.js" with { type: "text" };
 
 const FILES: Readonly<Record<string, { type: string; text: string }>> = {
   "/": { type: "text/html", text: page },
   "/status/chart.js": { type: "text/javascript", text: chart },
+  "/status/contents.js": { type: "text/javascript", text: contents },
+  "/status/dom.js": { type: "text/javascript", text: dom },
   "/status/numbers.js": { type: "text/javascript", text: numbers },
   "/status/page.css": { type: "text/css", text: style },
   "/status/page.js": { type: "text/javascript", text: script },
+  "/status/table.js": { type: "text/javascript", text: table },
 };
 
 /** Nothing from elsewhere, and nowhere to send anything to. The `data:` image is an icon that is empty. */

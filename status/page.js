@@ -4,182 +4,64 @@
  * @module
  */
 
-import { createChart, createStrip, html, known, WINDOW_SECONDS } from "./chart.js";
-import { byReason, labelsOf, parse, read } from "./numbers.js";
+import { createChart } from "./chart.js";
+import { CHARTS, count, TABLES, WINDOW_SECONDS } from "./contents.js";
+import { labelsOf, parse, read } from "./numbers.js";
+import { createTable } from "./table.js";
 
 const POLL_SECONDS = 2;
 const PATIENCE_SECONDS = 5;
 
-const orNone = (format) => (value) => known(value) ? format(value) : "–";
-const count = orNone((value) => value.toLocaleString("en"));
-const rate = orNone((value) => {
-  return value < 1e6
-    ? value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })
-    : value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
-});
-const bytes = orNone((value) => {
-  const power = Math.min(4, Math.floor(Math.log2(Math.max(1, value)) / 10));
-  const short = (value / 1024 ** power).toLocaleString("en", { maximumSignificantDigits: 3 });
-  return `${short} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
-});
-const duration = orNone((seconds) => {
-  return seconds < 1 ? `${Number((seconds * 1000).toPrecision(3))} ms` : `${seconds} s`;
-});
-const atMost = orNone((seconds) => seconds === Infinity ? "> 5 s" : `≤ ${duration(seconds)}`);
-
-/** Every chart with its lines: keys of a reading, and the unit. Its axis ends at `least` or above. */
-const CHARTS = [
-  {
-    title: "Connected clients",
-    lines: [{ key: "clients", name: "clients" }],
-    format: count,
-    least: 2,
-  },
-  {
-    title: "Messages taken in",
-    lines: [{ key: "messages", name: "a second" }],
-    format: rate,
-    least: 2,
-  },
-  {
-    title: "Messages delivered",
-    lines: [{ key: "deliveries", name: "a second" }],
-    format: rate,
-    least: 2,
-  },
-  {
-    title: "Backlog of unsent bytes",
-    lines: [
-      { key: "backlog", name: "all clients" },
-      { key: "backlogMax", name: "largest of one" },
-    ],
-    format: bytes,
-    least: 2048,
-    binary: true,
-  },
-  {
-    title: "Event-loop delay",
-    lines: [{ key: "delay", name: "longest at a time" }],
-    format: atMost,
-    tick: duration,
-    least: 0.002,
-  },
-  {
-    title: "Memory of the process",
-    lines: [{ key: "memory", name: "resident" }],
-    format: bytes,
-    least: 2048,
-    binary: true,
-  },
-];
-
-/** Every table of counts by reason, and what the reasons mean. */
-const TABLES = [
-  {
-    title: "Evictions",
-    key: "evictions",
-    metric: "websocket_evictions_total",
-    meanings: {
-      slow: "read too slowly",
-      rate: "sent too fast",
-      too_big: "sent too big a message",
-      idle: "was silent too long",
-      error: "its connection broke",
-    },
-  },
-  {
-    title: "Rejected connections",
-    key: "rejections",
-    metric: "websocket_rejected_connections_total",
-    meanings: {
-      origin: "web page of a foreign origin",
-      token: "token missing or wrong",
-      full: "relay full",
-      per_ip: "too many from its address",
-      draining: "relay shutting down",
-      bad_request: "no WebSocket handshake",
-    },
-  },
-];
-
 const $ = (id) => document.getElementById(id);
 const clock = () => Date.now() / 1000;
 const time = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
-const date = (at) =>
-  new Date(at * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const date = (at) => {
+  return new Date(at * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+};
 
+const openedAt = clock();
 /** The last ten minutes. A reading that failed has only its time. */
-const readings = [{ at: clock() }];
-/** The last answer of the relay, when it came. */
+const readings = [{ at: openedAt }];
+/** The last answer of the relay: when it came, and its metrics. */
 let last = null;
-/** Since when it has not answered. */
+/** Since when the relay does not answer. */
 let lostAt = null;
-/** The time that is looked back at; `null` is now. */
+/** The time in the past that is looked at. */
 let lookedAt = null;
 
-const charts = CHARTS.map((chart) => createChart(chart, (share) => lookAt(share * WINDOW_SECONDS)));
-const tables = TABLES.map(createTable);
-$("charts").append(...charts.map(({ element }) => element));
-$("tables").append(...tables.map(({ element }) => element));
+const parts = [
+  ...CHARTS.map((chart) => place("charts", createChart(chart, lookAt))),
+  ...TABLES.map((table) => place("tables", createTable(table))),
+];
 
-function createTable({ title, key, metric, meanings }) {
-  const body = html("tbody");
-  const rows = new Map();
-  const header = (textContent) => html("th", { scope: "col", textContent });
-  const element = html("section", {}, [
-    html("table", {}, [
-      html("caption", { textContent: title }),
-      html("thead", {}, [
-        html("tr", {}, [
-          header("Reason"),
-          header("When, in ten minutes"),
-          header("Ten minutes"),
-          header("Since the start"),
-        ]),
-      ]),
-      body,
-    ]),
-  ]);
-  function row(reason) {
-    const strip = createStrip();
-    const recent = html("td");
-    const total = html("td");
-    body.append(html("tr", {}, [
-      html("th", { scope: "row" }, [
-        html("code", { textContent: reason }),
-        ` ${meanings[reason] ?? ""}`,
-      ]),
-      html("td", {}, [strip.element]),
-      recent,
-      total,
-    ]));
-    return { strip, recent, total };
-  }
-  function draw(now) {
-    for (const [reason, value] of last ? byReason(last.metrics, metric) : []) {
-      if (!rows.has(reason)) rows.set(reason, row(reason));
-      const { strip, recent, total } = rows.get(reason);
-      const counted = readings.filter((reading) => reading[key]?.get(reason) > 0);
-      strip.draw(counted.map(({ at }) => at), now);
-      recent.textContent = count(
-        counted.reduce((sum, reading) => sum + reading[key].get(reason), 0),
-      );
-      total.textContent = count(value);
-      recent.className = counted.length > 0 ? "some" : "";
-    }
-  }
-  return { element, draw };
+function place(id, part) {
+  $(id).append(part.element);
+  return part;
+}
+
+/** Looks at a part of the window: -1 is its beginning, 0 is now. */
+function lookAt(share) {
+  lookedAt = share < 0 ? readings.at(-1).at + share * WINDOW_SECONDS : null;
+  draw();
 }
 
 function draw() {
   if (document.hidden) return;
   const now = readings.at(-1).at;
-  const moment = lookedAt === null ? null : nearest(lookedAt);
-  for (const chart of charts) chart.draw(readings, now, moment);
-  for (const table of tables) table.draw(now);
-  $("moment").value = moment ? moment.at - now : 0;
-  $("when").textContent = moment ? time(moment.at) : "now";
-  $("moment").setAttribute("aria-valuetext", $("when").textContent);
+  const reading = lookedAt === null ? null : nearest(lookedAt);
+  const when = reading ? time(reading.at) : "now";
+  const view = {
+    readings,
+    now,
+    span: now - openedAt < WINDOW_SECONDS ? `since ${time(openedAt)}` : "in ten minutes",
+    moment: reading && { reading, time: when },
+    metrics: last?.metrics ?? new Map(),
+    lost: lostAt !== null,
+  };
+  for (const part of parts) part.draw(view);
+  $("moment").value = reading ? reading.at - now : 0;
+  $("moment").setAttribute("aria-valuetext", when);
+  $("when").textContent = when;
 }
 
 function nearest(at) {
@@ -188,61 +70,58 @@ function nearest(at) {
   });
 }
 
-function lookAt(secondsFromNow) {
-  lookedAt = secondsFromNow < 0 ? readings.at(-1).at + secondsFromNow : null;
-  draw();
-}
-
-/** Says in words how the relay is; the same words again are not said again. */
-function say(state, words) {
+/** Says in words how the relay is. A screen reader hears of it only when the words change. */
+function say(state, words, title) {
   $("header").dataset.state = state;
   if ($("state").textContent !== words) $("state").textContent = words;
+  document.title = `${title} – Relay`;
 }
 
-function describe({ metrics }) {
+function describe(metrics) {
   const { version, deno, transport } = labelsOf(metrics, "relay_build_info");
   const expires = metrics.get("websocket_tls_certificate_expiry_timestamp_seconds");
   $("about").textContent = `Version ${version} with the ${transport} transport on Deno ${deno}, ` +
     `running since ${date(metrics.get("process_start_time_seconds"))}` +
-    `${known(expires) ? `, certificate valid until ${date(expires)}` : ""}. ` +
+    `${expires ? `, certificate valid until ${date(expires)}` : ""}. ` +
     `Times are of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
-async function ask(path) {
-  return await fetch(path, {
-    cache: "no-store",
-    signal: AbortSignal.timeout(PATIENCE_SECONDS * 1000),
-  });
+function ask(path) {
+  const signal = AbortSignal.timeout(PATIENCE_SECONDS * 1000);
+  return fetch(path, { cache: "no-store", signal });
 }
 
 async function poll() {
   try {
     const [metrics, ready] = await Promise.all([ask("metrics"), ask("readyz")]);
     if (!metrics.ok) throw new Error(`/metrics answers ${metrics.status}`);
-    const answer = { at: clock(), metrics: parse(await metrics.text()) };
-    readings.push(read(last, answer));
-    last = answer;
-    lostAt = null;
-    describe(last);
-    if (ready.ok) say("ready", "Running; clients are admitted.");
-    else say("draining", "Shutting down; no more clients are admitted.");
-    document.title = `${count(readings.at(-1).clients)} clients – Relay`;
+    take({ at: clock(), metrics: parse(await metrics.text()) }, ready.ok);
   } catch {
-    readings.push({ at: clock() });
-    lostAt ??= clock();
-    say(
-      "lost",
-      `The relay has not answered since ${
-        time(lostAt)
-      }; asking again every ${POLL_SECONDS} seconds.`,
-    );
-    document.title = "No answer – Relay";
+    miss();
   }
   while (readings[0].at < clock() - WINDOW_SECONDS) readings.shift();
   draw();
 }
 
-$("moment").addEventListener("input", ({ target }) => lookAt(Number(target.value)));
+function take(answer, isReady) {
+  const reading = read(last, answer);
+  readings.push(reading);
+  last = answer;
+  lostAt = null;
+  describe(answer.metrics);
+  const title = `${count(reading.clients)} clients`;
+  if (isReady) say("ready", "Running; clients are admitted.", title);
+  else say("draining", "Shutting down; no more clients are admitted.", title);
+}
+
+function miss() {
+  readings.push({ at: clock() });
+  lostAt ??= clock();
+  const since = `The relay has not answered since ${time(lostAt)}`;
+  say("lost", `${since}; asking again every ${POLL_SECONDS} seconds.`, "No answer");
+}
+
+$("moment").addEventListener("input", ({ target }) => lookAt(target.value / WINDOW_SECONDS));
 document.addEventListener("visibilitychange", draw);
 new ResizeObserver(draw).observe($("charts"));
 

@@ -1,0 +1,102 @@
+/**
+ * What the status page shows, and how it is said.
+ *
+ * @module
+ */
+
+/** How much of the past is shown. */
+export const WINDOW_SECONDS = 600;
+
+const orNone = (format) => (value) => value === undefined ? "–" : format(value);
+
+/** Says a whole number; like all formats, a dash where there is none. */
+export const count = orNone((value) => value.toLocaleString("en"));
+const rate = orNone((value) => {
+  return value < 1e6
+    ? value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })
+    : value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
+});
+const bytes = orNone((value) => {
+  const power = Math.min(4, Math.floor(Math.log2(Math.max(1, value)) / 10));
+  const short = (value / 1024 ** power).toLocaleString("en", { maximumSignificantDigits: 3 });
+  return `${short} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
+});
+const duration = orNone((seconds) => {
+  return seconds < 1 ? `${Number((seconds * 1000).toPrecision(3))} ms` : `${seconds} s`;
+});
+const atMost = orNone((seconds) => seconds === Infinity ? "> 5 s" : `≤ ${duration(seconds)}`);
+
+/** Every chart with its lines: keys of a reading, and the unit. Its axis ends at `least` or above. */
+export const CHARTS = [
+  {
+    title: "Connected clients",
+    lines: [{ key: "clients", name: "clients" }],
+    format: count,
+    least: 2,
+  },
+  {
+    title: "Messages taken in",
+    lines: [{ key: "messages", name: "a second" }],
+    format: rate,
+    least: 2,
+  },
+  {
+    title: "Messages delivered",
+    lines: [{ key: "deliveries", name: "a second" }],
+    format: rate,
+    least: 2,
+  },
+  {
+    title: "Backlog of unsent bytes",
+    lines: [
+      { key: "backlog", name: "in all" },
+      { key: "backlogMax", name: "largest of one client" },
+    ],
+    format: bytes,
+    least: 2048,
+    binary: true,
+  },
+  {
+    title: "Event-loop delay",
+    lines: [{ key: "delay", name: "longest in 2 seconds" }],
+    format: atMost,
+    tick: duration,
+    least: 0.002,
+  },
+  {
+    title: "Memory of the process",
+    lines: [{ key: "memory", name: "resident" }],
+    format: bytes,
+    least: 2048,
+    binary: true,
+  },
+];
+
+/** Every table of counts by reason, and what the reasons mean. */
+export const TABLES = [
+  {
+    title: "Evictions",
+    key: "evictions",
+    metric: "websocket_evictions_total",
+    meanings: {
+      slow: "read too slowly",
+      rate: "sent too fast",
+      too_big: "sent too big a message",
+      idle: "was silent too long",
+      error: "its connection broke",
+    },
+  },
+  {
+    title: "Rejected connections",
+    key: "rejections",
+    metric: "websocket_rejected_connections_total",
+    meanings: {
+      origin: "web page of a foreign origin",
+      token: "token missing or wrong",
+      full: "relay full",
+      per_ip: "too many from its address",
+      draining: "relay shutting down",
+      bad_request: "no WebSocket handshake",
+    },
+  },
+];
