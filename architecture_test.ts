@@ -61,7 +61,17 @@ const RULES: Record<string, string[]> = {
   "config.ts": ["schema.ts"],
   "flags.ts": ["config.ts"],
   "tls.ts": ["config.ts", "log.ts"],
-  "metrics.ts": ["hub.ts", "listener.ts", "process_stats.ts", "version.ts"],
+  "metrics.ts": ["hub.ts", "listener.ts", "process_stats.ts", "status_page.ts", "version.ts"],
+  "status_page.ts": [
+    "status/chart.js",
+    "status/contents.js",
+    "status/dom.js",
+    "status/numbers.js",
+    "status/page.css",
+    "status/page.html",
+    "status/page.js",
+    "status/table.js",
+  ],
   "log.ts": ["config.ts"],
   "listener.ts": ["within.ts"],
 };

@@ -11,6 +11,8 @@ async function relaysOneMessage(command: string[]): Promise<void> {
     await using alice = await connect(program);
     alice.send("from one file");
     assertEquals(await alice.next(), "from one file");
+    const statusPage = await (await fetch(program.metricsUrl)).text();
+    assertStringIncludes(statusPage, "<title>Relay status</title>");
   }
 }
 

@@ -55,7 +55,7 @@ export function createChart({ title, lines, format, tick = format, least, binary
     const range = seen.length === 0
       ? "nothing to show yet"
       : `${format(Math.min(...seen))} to ${format(Math.max(...seen))} ${span}`;
-    remark.textContent = moment ? `${moment.time}: ${said(moment.reading).join(", ")}` : range;
+    remark.textContent = moment ? `at ${moment.time}: ${said(moment.reading).join(", ")}` : range;
     const spoken = lines.map(({ name }, i) => `${current[i]} ${name}`).join(", ");
     image.setAttribute("aria-label", `${title}: ${spoken} now; ${range}`);
 

@@ -59,7 +59,7 @@ function draw() {
     lost: lostAt !== null,
   };
   for (const part of parts) part.draw(view);
-  $("moment").value = reading ? reading.at - now : 0;
+  $("moment").value = (lookedAt ?? now) - now;
   $("moment").setAttribute("aria-valuetext", when);
   $("when").textContent = when;
 }

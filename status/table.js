@@ -19,7 +19,7 @@ export function createTable({ title, key, metric, meanings }) {
     html("table", {}, [
       html("caption", { textContent: title }),
       html("thead", {}, [
-        html("tr", {}, [header("reason"), header("when"), span, header("since its start")]),
+        html("tr", {}, [header("reason"), header("when"), span, header("since start")]),
       ]),
       body,
     ]),
