@@ -65,8 +65,8 @@ export function createChart({ title, lines, format, tick = format, least, binary
         svg("line", { class: "grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
         label(tick(value), left - 8, y(value) + 4, "end"),
       ]),
-      label("10 min ago", left, HEIGHT - 4, "start"),
-      label("5 min ago", (left + right) / 2, HEIGHT - 4, "middle"),
+      label("−10 min", left, HEIGHT - 4, "start"),
+      label("−5 min", (left + right) / 2, HEIGHT - 4, "middle"),
       label("now", right, HEIGHT - 4, "end"),
       ...lines.map(({ key }, i) => {
         return svg("path", { class: `line line${i}`, d: path(readings, key, x, y) });

@@ -96,7 +96,7 @@ export const TABLES = [
       full: "relay full",
       per_ip: "too many from its address",
       draining: "relay shutting down",
-      bad_request: "no WebSocket handshake",
+      bad_request: "no proper handshake",
     },
   },
 ];
