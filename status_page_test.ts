@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { read } from "./status/numbers.js";
-import { browserTest, type Page } from "./testing/browser.ts";
+import { barriers, browserTest, type Page } from "./testing/browser.ts";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
 import { Program } from "./testing/program.ts";
 import { RawClient } from "./testing/raw_client.ts";
@@ -117,7 +117,7 @@ browserTest("status page says that the relay shuts down, is gone, and is back", 
   assertEquals(line!.split("M").length - 1, 2, `a gap in ${line}`);
 });
 
-browserTest("status page is used by keyboard, and fits a narrow screen", async (open) => {
+browserTest("status page fits a narrow screen, a keyboard, a screen reader", async (open) => {
   await using relay = await startRelay();
   const page = await open(relay.metricsUrl!, { viewport: { width: 320, height: 640 } });
   const clients = chart(page, /^Connected clients: 0/);
@@ -131,6 +131,7 @@ browserTest("status page is used by keyboard, and fits a narrow screen", async (
   assertEquals(await slider.getAttribute("aria-valuetext"), "now");
   const wide = await page.evaluate("document.documentElement.scrollWidth");
   assertEquals(wide, 320);
+  assertEquals(await barriers(page), []);
 });
 
 Deno.test("status page counts on from 0 when the relay was restarted, even past its old counts", () => {
