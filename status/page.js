@@ -24,8 +24,8 @@ const openedAt = clock();
 const readings = [{ at: openedAt }];
 /** The last answer of the relay: when it came, and its metrics. */
 let last = null;
-/** Since when the relay does not answer. */
-let lostAt = null;
+/** Whether it has failed to answer since. */
+let lost = false;
 /** The time in the past that is looked at. */
 let lookedAt = null;
 
@@ -56,7 +56,7 @@ function draw() {
     span: now - openedAt < WINDOW_SECONDS ? `since ${time(openedAt)}` : "in ten minutes",
     moment: reading && { reading, time: when },
     metrics: last?.metrics ?? new Map(),
-    lost: lostAt !== null,
+    lost,
   };
   for (const part of parts) part.draw(view);
   $("moment").value = (lookedAt ?? now) - now;
@@ -107,7 +107,7 @@ function take(answer, isReady) {
   const reading = read(last, answer);
   readings.push(reading);
   last = answer;
-  lostAt = null;
+  lost = false;
   describe(answer.metrics);
   const title = `${count(reading.clients)} clients`;
   if (isReady) say("ready", "Running; clients are admitted.", title);
@@ -116,8 +116,8 @@ function take(answer, isReady) {
 
 function miss() {
   readings.push({ at: clock() });
-  lostAt ??= clock();
-  const since = `The relay has not answered since ${time(lostAt)}`;
+  lost = true;
+  const since = `The relay has not answered since ${time(last?.at ?? openedAt)}`;
   say("lost", `${since}; asking again every ${POLL_SECONDS} seconds.`, "No answer");
 }
 
