@@ -86,29 +86,33 @@ function describe(metrics) {
     `Times are of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
-function ask(path) {
+/** Asks the relay for its metrics, and whether it admits clients; `null` if it does not answer. */
+async function ask() {
   const signal = AbortSignal.timeout(PATIENCE_SECONDS * 1000);
-  return fetch(path, { cache: "no-store", signal });
+  const get = (path) => fetch(path, { cache: "no-store", signal });
+  try {
+    const [metrics, ready] = await Promise.all([get("metrics"), get("readyz")]);
+    return metrics.ok ? { text: await metrics.text(), isReady: ready.ok } : null;
+  } catch {
+    return null;
+  }
 }
 
 async function poll() {
-  try {
-    const [metrics, ready] = await Promise.all([ask("metrics"), ask("readyz")]);
-    if (!metrics.ok) throw new Error(`/metrics answers ${metrics.status}`);
-    take({ at: clock(), metrics: parse(await metrics.text()) }, ready.ok);
-  } catch {
-    miss();
-  }
+  const answer = await ask();
+  if (answer) take(answer);
+  else miss();
   while (readings[0].at < clock() - WINDOW_SECONDS) readings.shift();
   draw();
 }
 
-function take(answer, isReady) {
-  const reading = read(last, answer);
+function take({ text, isReady }) {
+  const now = { at: clock(), metrics: parse(text) };
+  const reading = read(last, now);
   readings.push(reading);
-  last = answer;
+  last = now;
   lost = false;
-  describe(answer.metrics);
+  describe(now.metrics);
   const title = `${count(reading.clients)} clients`;
   if (isReady) say("ready", "Running; clients are admitted.", title);
   else say("draining", "Shutting down; no more clients are admitted.", title);
