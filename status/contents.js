@@ -91,7 +91,7 @@ export const TABLES = [
     key: "rejections",
     metric: "websocket_rejected_connections_total",
     meanings: {
-      origin: "web page of a foreign origin",
+      origin: "page of a foreign origin",
       token: "token missing or wrong",
       full: "relay full",
       per_ip: "too many from its address",
