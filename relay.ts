@@ -137,7 +137,7 @@ async function startOn<Message, Data>(
         ready: () => !admission.draining,
       }))
     : null;
-  warnOfFewDescriptors(limits.max_connections);
+  warnOfFewDescriptors(limits.max_connections, transport.spareDescriptors);
   if (certificate && certificate.expires.getTime() < Date.now()) {
     log.warn("The certificate expired on {expires}", {
       expires: certificate.expires.toISOString(),
@@ -226,10 +226,10 @@ function logLeave(peer: string, cause: Cause): void {
   }
 }
 
-/** A relay that runs out of descriptors stops accepting for good, so it must be full before that. */
-function warnOfFewDescriptors(maxConnections: number): void {
+/** A relay that runs out of descriptors turns clients away without a word, so it should be full before. */
+function warnOfFewDescriptors(maxConnections: number, spare: number): void {
   const limit = descriptorLimit();
-  if (limit === null || maxConnections < limit) return;
+  if (limit === null || maxConnections + spare <= limit) return;
   log.warn(
     "limits.max_connections is {maxConnections}, but this process may open only {limit} files; " +
       "raise the limit (ulimit -n) or lower the key",

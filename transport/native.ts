@@ -22,6 +22,7 @@ export type NativeMessage = string | ArrayBuffer;
 export const native: Transport<NativeMessage, NativeMessage> = {
   encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
   maxBatchDeliveries: 8192,
+  spareDescriptors: 64,
   listen,
 };
 

@@ -38,6 +38,8 @@ export interface Transport<Message, Data> {
   encode(messages: Message[]): Encoded<Data>;
   /** How many deliveries one batch may come to: what this transport manages without holding up others. */
   readonly maxBatchDeliveries: number;
+  /** How many file descriptors the process needs besides those of its clients. */
+  readonly spareDescriptors: number;
   /**
    * Binds the port and begins to admit clients.
    *

@@ -22,18 +22,18 @@ import { LISTEN_BACKLOG, openPort } from "./ws_port.ts";
 
 export type { WsMessage } from "./ws_frames.ts";
 
-/** Carries the hub on `ws`. The frames of a batch are built once; every socket is given the same buffer. */
-export const ws: Transport<WsMessage, Buffer> = { encode, maxBatchDeliveries: Infinity, listen };
-
 const HANDSHAKE_TIMEOUT_SECONDS = 10;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 
-/**
- * What the process needs besides the clients: its own files, the metrics port, and connections that
- * were accepted only to be closed, of which two backlogs may pile up.
- */
-const SPARE_DESCRIPTORS = 64 + 2 * LISTEN_BACKLOG;
+/** Carries the hub on `ws`. The frames of a batch are built once; every socket is given the same buffer. */
+export const ws: Transport<WsMessage, Buffer> = {
+  encode,
+  maxBatchDeliveries: Infinity,
+  // Connections that were accepted only to be closed are among them: two backlogs may pile up.
+  spareDescriptors: 64 + 2 * LISTEN_BACKLOG,
+  listen,
+};
 
 async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<TransportListener> {
   const { hub, admission, certificate } = options;
@@ -48,7 +48,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   const server: Server = tls ?? createServer(head);
   server.maxHeadersCount = MAX_HEADERS;
   // Beyond this the platform closes connections at once, before it runs out of descriptors.
-  server.maxConnections = Math.max(1, (options.maxDescriptors ?? Infinity) - SPARE_DESCRIPTORS);
+  server.maxConnections = Math.max(1, (options.maxDescriptors ?? Infinity) - ws.spareDescriptors);
   const handshakes = new Handshakes(server);
   const clients = new WsClients(hub);
   const upgrader = new WebSocketServer({

@@ -24,13 +24,13 @@ export class ReasonedWebSocket extends WebSocket {
 const FAREWELL_SECONDS = 1;
 
 /** How often within the idle timeout all clients are looked at. */
-const SWEEPS = 4;
+const SWEEPS = 20;
 
 /** After so many sweeps in silence a client is pinged: half of the timeout has passed for certain. */
-const PING_AFTER = 3;
+const PING_AFTER = SWEEPS / 2;
 
 /** After so many sweeps in silence a client is dropped: the timeout has passed for certain. */
-const DROP_AFTER = 5;
+const DROP_AFTER = SWEEPS;
 
 /** What is known of an open client. */
 interface Client {
