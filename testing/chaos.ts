@@ -42,7 +42,7 @@ const ENV = {
   RELAY_LOG_LEVEL: "debug",
   RELAY_LIMITS_MAX_MESSAGE_BYTES: `${MAX_MESSAGE_BYTES}`,
   RELAY_LIMITS_MAX_BACKLOG_BYTES: `${128 * 1024}`,
-  RELAY_LIMITS_MAX_MESSAGES_PER_SECOND: "50",
+  RELAY_LIMITS_MAX_MESSAGES_PER_SECOND: "25",
   ...LEAN_ALLOCATOR,
 };
 
@@ -176,7 +176,7 @@ const ACTS: Record<string, [weight: number, act: Act]> = {
     ),
   ],
   badUtf8: [2, joined((client) => client.send(frame(OPCODE.text, new Uint8Array([104, 0xff]))))],
-  large: [2, joined((client) => client.send(frame(OPCODE.binary, randomBytes(48 * 1024))))],
+  large: [1, joined((client) => client.send(frame(OPCODE.binary, randomBytes(48 * 1024))))],
   neverReads: [
     2,
     joined(async (client) => {
