@@ -89,7 +89,7 @@ function attach(
   const opening = setTimeout(seat.release, OPENING_SECONDS * 1000);
   socket.onopen = () => {
     clearTimeout(opening);
-    member = hub.join(connection(socket, seat));
+    member = hub.join(new NativeConnection(socket, seat));
   };
   socket.onmessage = ({ data }: MessageEvent<NativeMessage>) => {
     hub.publish(
@@ -103,23 +103,42 @@ function attach(
   };
 }
 
-function connection(
-  socket: WebSocket,
-  { peer, release }: Seat,
-): Connection<NativeMessage> {
-  const end = ({ code, reason }: Close) => socket.close(code, reason);
-  return {
-    peer,
-    backlog: () => socket.bufferedAmount,
-    write: (message) => socket.send(message),
-    close: end,
-    evict(close) {
-      const timer = setTimeout(() => end(close), FAREWELL_SECONDS * 1000);
-      socket.addEventListener("close", () => clearTimeout(timer), { once: true });
-    },
-    terminate: () => {}, // The platform has no way; the close frame waits until TCP gives up.
-    left: release,
-  };
+/** What the hub is given of an open client. */
+class NativeConnection implements Connection<NativeMessage> {
+  readonly #socket: WebSocket;
+  readonly #seat: Seat;
+
+  constructor(socket: WebSocket, seat: Seat) {
+    this.#socket = socket;
+    this.#seat = seat;
+  }
+
+  get peer(): string {
+    return this.#seat.peer;
+  }
+
+  backlog(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  write(message: NativeMessage): void {
+    this.#socket.send(message);
+  }
+
+  close({ code, reason }: Close): void {
+    this.#socket.close(code, reason);
+  }
+
+  evict(close: Close): void {
+    const timer = setTimeout(() => this.close(close), FAREWELL_SECONDS * 1000);
+    this.#socket.addEventListener("close", () => clearTimeout(timer), { once: true });
+  }
+
+  terminate(): void {} // The platform has no way; the close frame waits until TCP gives up.
+
+  left(): void {
+    this.#seat.release();
+  }
 }
 
 /** Reads the platform's close event: it is clean after a close frame, and has 1001 after the idle timeout. */

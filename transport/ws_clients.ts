@@ -8,7 +8,7 @@ import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocket } from "ws";
-import { CLOSE, type Connection, type Hub } from "../hub.ts";
+import { CLOSE, type Close, type Connection, type Hub, type Member } from "../hub.ts";
 import type { Seat } from "../admission.ts";
 import type { WsMessage } from "./ws_frames.ts";
 
@@ -32,22 +32,83 @@ const PING_AFTER = SWEEPS / 2;
 /** After so many sweeps in silence a client is dropped: the timeout has passed for certain. */
 const DROP_AFTER = SWEEPS;
 
-/** What is known of an open client. */
-interface Client {
-  /** Drops it for its silence. */
-  drop(): void;
-  readonly socket: Socket;
-  readonly webSocket: WebSocket;
-  /** How much it had sent at the last sweep. */
-  bytesRead: number;
-  /** For how many sweeps it has sent nothing. */
-  silence: number;
+/** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
+const NO_CLOSE_FRAME = 1006;
+
+/** An open client: what the hub is given of it, and how long it has been silent. */
+class Client implements Connection<Buffer> {
+  readonly #webSocket: WebSocket;
+  readonly #socket: Socket;
+  readonly #seat: Seat;
+  #bytesRead: number;
+  #silence = 0;
+
+  constructor(webSocket: WebSocket, socket: Socket, seat: Seat) {
+    this.#webSocket = webSocket;
+    this.#socket = socket;
+    this.#seat = seat;
+    this.#bytesRead = socket.bytesRead;
+  }
+
+  get peer(): string {
+    return this.#seat.peer;
+  }
+
+  backlog(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(frames: Buffer): void {
+    this.#socket.write(frames);
+  }
+
+  close({ code, reason }: Close): void {
+    this.#webSocket.close(code, reason);
+  }
+
+  evict(close: Close): void {
+    if (this.backlog() > 0) return this.terminate();
+    this.close(close);
+    this.terminateSoon();
+  }
+
+  terminate(): void {
+    this.#webSocket.terminate();
+  }
+
+  /** Leaves it a moment to take what was sent last. */
+  terminateSoon(): void {
+    const timer = setTimeout(() => this.terminate(), FAREWELL_SECONDS * 1000);
+    this.#webSocket.once("close", () => clearTimeout(timer));
+  }
+
+  pause(): void {
+    this.#webSocket.pause();
+  }
+
+  resume(): void {
+    this.#webSocket.resume();
+  }
+
+  left(): void {
+    this.#seat.release();
+  }
+
+  /** Notices whether it has sent anything since the last time, and pings it at half of the timeout. */
+  isSilentForTooLong(): boolean {
+    const { bytesRead } = this.#socket;
+    if (bytesRead !== this.#bytesRead) {
+      this.#bytesRead = bytesRead;
+      this.#silence = 0;
+    } else if (++this.#silence === PING_AFTER) this.#webSocket.ping();
+    return this.#silence >= DROP_AFTER;
+  }
 }
 
 /** Ties open clients to a hub, and drops those that are silent. */
 export class WsClients {
   readonly #hub: Hub<WsMessage, Buffer>;
-  readonly #clients = new Set<Client>();
+  readonly #clients = new Map<Client, Member<Buffer>>();
   #sweeping: ReturnType<typeof setInterval> | undefined;
 
   /** Begins without clients. */
@@ -63,18 +124,9 @@ export class WsClients {
   /** Makes an open client a member, until it ends. */
   add(webSocket: WebSocket, socket: Socket, seat: Seat): void {
     const hub = this.#hub;
-    const member = hub.join(connection(webSocket, socket, seat));
-    const client: Client = {
-      drop() {
-        hub.leave(member, "idle");
-        webSocket.terminate();
-      },
-      socket,
-      webSocket,
-      bytesRead: socket.bytesRead,
-      silence: 0,
-    };
-    this.#clients.add(client);
+    const client = new Client(webSocket, socket, seat);
+    const member = hub.join(client);
+    this.#clients.set(client, member);
     webSocket.on("message", (data, binary) => {
       const payload = data as Buffer; // The type that `ws` is set to hand over.
       hub.publish(member, { payload, binary }, payload.length);
@@ -82,7 +134,7 @@ export class WsClients {
     webSocket.on("error", (error) => {
       const { code } = error as NodeJS.ErrnoException;
       hub.leave(member, code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? "too_big" : "error");
-      terminateSoon(webSocket);
+      client.terminateSoon();
     });
     webSocket.on("close", (code) => {
       this.#clients.delete(client);
@@ -96,47 +148,10 @@ export class WsClients {
   }
 
   #sweep(): void {
-    for (const client of this.#clients) {
-      const { bytesRead } = client.socket;
-      if (bytesRead !== client.bytesRead) {
-        client.bytesRead = bytesRead;
-        client.silence = 0;
-      } else if (++client.silence === PING_AFTER) {
-        client.webSocket.ping();
-      } else if (client.silence === DROP_AFTER) {
-        client.drop();
-      }
+    for (const [client, member] of this.#clients) {
+      if (!client.isSilentForTooLong()) continue;
+      this.#hub.leave(member, "idle");
+      client.terminate();
     }
   }
-}
-
-/** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
-const NO_CLOSE_FRAME = 1006;
-
-function connection(
-  webSocket: WebSocket,
-  socket: Socket,
-  { peer, release }: Seat,
-): Connection<Buffer> {
-  return {
-    peer,
-    backlog: () => socket.writableLength,
-    write: (frames) => void socket.write(frames),
-    close: ({ code, reason }) => webSocket.close(code, reason),
-    evict({ code, reason }) {
-      if (socket.writableLength > 0) return webSocket.terminate();
-      webSocket.close(code, reason);
-      terminateSoon(webSocket);
-    },
-    terminate: () => webSocket.terminate(),
-    pause: () => webSocket.pause(),
-    resume: () => webSocket.resume(),
-    left: release,
-  };
-}
-
-/** Leaves a client a moment to take what was sent last. */
-function terminateSoon(webSocket: WebSocket): void {
-  const timer = setTimeout(() => webSocket.terminate(), FAREWELL_SECONDS * 1000);
-  webSocket.once("close", () => clearTimeout(timer));
 }
