@@ -272,7 +272,7 @@ const CONFIG: TopLevelSpec["config"] = {
   font: "sans-serif",
   axis: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0 },
   title: { fontSize: 14, anchor: "start" },
-  legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0 },
+  legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0, titleLimit: 0 },
 };
 
 /** Bars, one a peer, ours in colour, with the spread as a line. */
