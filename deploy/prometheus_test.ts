@@ -4,6 +4,7 @@ import { parse } from "@std/yaml";
 import { makeCertificate } from "../testing/certificate.ts";
 import { connect } from "../testing/client.ts";
 import { Daemon, freePort, has } from "../testing/daemon.ts";
+import { anchorsOf } from "../testing/markdown.ts";
 import { ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { until } from "../testing/wait.ts";
@@ -46,11 +47,13 @@ Deno.test("every alert has a case that fires, one that does not, and a link to i
   const { groups } = parse(await read("alerts.yml")) as Alerts;
   const { tests } = parse(await read("alerts_test.yml")) as Cases;
   const cases = tests.flatMap(({ alert_rule_test }) => alert_rule_test);
+  const chapters = anchorsOf(await Deno.readTextFile(`${ROOT}docs/operations.md`));
   for (const { alert, annotations } of groups.flatMap(({ rules }) => rules)) {
     const fires = cases.filter(({ alertname }) => alertname === alert)
       .map(({ exp_alerts }) => exp_alerts.length > 0);
     assert(fires.includes(true) && fires.includes(false), `${alert} lacks a case`);
     assertEquals(annotations.runbook, `docs/operations.md#${alert.toLowerCase()}`);
+    assert(chapters.includes(alert.toLowerCase()), `${alert} has no chapter`);
   }
 });
 
