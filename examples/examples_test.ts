@@ -135,7 +135,7 @@ Deno.test("terminal client on a terminal has colours, and shows once what is typ
   await using relay = await startRelay();
   await using bob = await connect(relay);
   const talk = async (environment: string) => {
-    const client = `env ${environment} ${chat(relay.url, "alice").join(" ")}`;
+    const client = `exec env ${environment} ${chat(relay.url, "alice").join(" ")}`;
     const command = ["script", "--quiet", "--return", "--command", client, "/dev/null"];
     await using alice = new Process({ command, stdin: "piped" });
     await says(alice, "stdout", "Connected to ");
