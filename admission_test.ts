@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { CLOSE } from "./hub.ts";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
-import { Program } from "./testing/program.ts";
+import { Program, run } from "./testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "./testing/raw_client.ts";
 import { type Changes, startRelay } from "./testing/start.ts";
 import { bounded, until } from "./testing/wait.ts";
@@ -220,6 +220,24 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(relay.stats().deliveries, 8);
   });
 }
+
+Deno.test("relay takes the tokens that it was told to read last, though an earlier file takes longer", async () => {
+  const fifo = `${tokens}.fifo`, fresh = `${tokens}.fresh`, file = `${tokens}.slow`;
+  await Deno.writeTextFile(file, "first\n");
+  await using relay = await startRelay({ server: { auth_tokens_file: file } });
+  assertEquals((await run({ command: ["mkfifo", fifo] })).code, 0);
+  await Deno.rename(fifo, file);
+  const slow = relay.reload();
+  using writer = await Deno.open(file, { write: true }); // Waits until it is being read.
+  await Deno.writeTextFile(fresh, "fresh\n");
+  await Deno.rename(fresh, file);
+  const last = relay.reload();
+  await writer.write(new TextEncoder().encode("revoked\n"));
+  writer.close();
+  await bounded(Promise.all([slow, last]), "both files to be read");
+  assertEquals((await ask(relay, { Authorization: "Bearer fresh" })).status, 101);
+  assertEquals((await ask(relay, { Authorization: "Bearer revoked" })).status, 401);
+});
 
 Deno.test("relay names a refused origin once, with the key to change, however often it comes", async () => {
   const env = { RELAY_SERVER_ALLOWED_ORIGINS: "https://good.example" };

@@ -28,7 +28,7 @@ Every key of the configuration is also an environment variable: server.port is R
 Exit codes: 0 stopped as asked, 1 could not start or a listener died, 2 wrong flag or configuration.
 `;
 
-/** What there is to do; the first that was asked for wins, in this order. */
+/** What there is to do. */
 export type Action = "help" | "version" | "print-schema" | "print-config" | "check" | "run";
 
 /** The command line, understood. */
@@ -88,6 +88,10 @@ export function parseFlags(args: readonly string[]): Flags {
     const given = value(name);
     return given === undefined ? [] : [{ path, value: given, source: `flag --${name}` }];
   });
-  const action = ACTIONS.find((name) => parsed[name]) ?? "run";
+  const asked = ACTIONS.filter((name) => parsed[name]);
+  const [action = "run"] = asked;
+  if (asked.length > 1 && action !== "help") {
+    problems.push(`--${asked.join(" and --")} must each stand alone (command line)`);
+  }
   return { action, file: value("config"), settings, problems };
 }

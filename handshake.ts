@@ -108,6 +108,10 @@ export function refuse(
   if (!/^$|^\s*[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*\s*$/.test(subprotocols(request))) {
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
   }
+  const offered = subprotocols(request).split(",").map((each) => each.trim());
+  if (new Set(offered).size < offered.length) {
+    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
+  }
   const origin = request.header("origin");
   if (origin !== null && !state.allowsOrigin(origin)) {
     return {

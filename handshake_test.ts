@@ -98,6 +98,17 @@ const CASES: [what: string, HandshakeRequest, RelayState, ReturnType<typeof refu
       body: "Sec-WebSocket-Protocol must be a list of names",
     },
   ],
+  [
+    "a subprotocol that is named twice",
+    request({ "sec-websocket-protocol": "a, relay, a" }),
+    OPEN,
+    {
+      reason: "bad_request",
+      status: 400,
+      headers: {},
+      body: "Sec-WebSocket-Protocol must name each only once",
+    },
+  ],
   ["an origin that is not allowed", request({ origin: "https://example.com.evil" }), OPEN, {
     reason: "origin",
     status: 403,

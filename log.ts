@@ -19,12 +19,15 @@ export type Write = (message: string, properties?: Record<string, unknown>) => v
 /** The relay's log. It is silent until {@link setUpLog} was called. */
 export const log: Readonly<Record<Config["log"]["level"], Write>> = getLogger("relay");
 
+const json = getJsonLinesFormatter({ properties: "flatten" });
+
 const FORMATS: Record<Config["log"]["format"], TextFormatter> = {
   text: getTextFormatter({
     timestamp: "rfc3339",
     value: (value, inspect) => typeof value === "string" ? value : inspect(value),
   }),
-  json: getJsonLinesFormatter({ properties: "flatten" }),
+  // The library would put every text within the message in quotes.
+  json: (record) => json({ ...record, message: [record.message.join("")] }),
 };
 
 /** Sends the log to standard error. Writes are synchronous: the last line before an exit is never lost. */

@@ -24,9 +24,8 @@ type Signal = "SIGINT" | "SIGTERM";
 
 /** Does what the command line asks for, and returns the exit code. */
 async function main(flags: Flags): Promise<number> {
-  switch (flags.action) {
-    case "help":
-      return print(HELP);
+  if (flags.action === "help") return print(HELP);
+  switch (flags.problems.length === 0 && flags.action) {
     case "version":
       return print(`relay ${VERSION} (deno ${Deno.version.deno})\n`);
     case "print-schema":
@@ -116,7 +115,9 @@ function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: stri
       who: server.auth_tokens_file ? "clients with a token" : "anyone",
       origins: anyOrigin
         ? "any web page"
-        : `web pages of ${server.allowed_origins.join(", ") || "no origin"}`,
+        : server.allowed_origins.length > 0
+        ? `web pages of ${server.allowed_origins.join(", ")}`
+        : "no web page",
       metrics: relay.metricsUrl ? `at ${relay.metricsUrl}metrics (status page at /)` : "off",
       origin,
     },

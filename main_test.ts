@@ -102,7 +102,7 @@ Deno.test("program ends with 1 when its port is taken, and says so in one line",
   assertEquals([code, stdout, stderr], [
     1,
     "",
-    `Cannot listen on 0.0.0.0 port ${port}: the port is taken; set server.port to another\n`,
+    `Cannot listen on 0.0.0.0 port ${port}: the port is taken; set server.port (--port) to another\n`,
   ]);
 });
 

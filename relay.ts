@@ -43,7 +43,7 @@ export interface Relay extends AsyncDisposable {
   stop(): Promise<Farewell>;
 }
 
-/** How long a listener may take to end once its clients are gone, so that one stuck peer costs little. */
+/** How long each part may take to end once the clients are gone, so that one stuck peer or file costs little. */
 const LISTENER_GRACE_SECONDS = 1;
 
 /**
@@ -161,10 +161,18 @@ async function startOn<Message, Data>(
     const left = Math.max(0, deadline - performance.now()) / 1000;
     await listener.stop(Math.min(left, LISTENER_GRACE_SECONDS));
     await metricsListener?.stop(LISTENER_GRACE_SECONDS);
-    await following?.stop();
+    if (following) await within(LISTENER_GRACE_SECONDS, following.stop());
     metrics[Symbol.dispose]();
     return farewell;
   }
+  async function reload(): Promise<void> {
+    if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
+    if (following) await following.look();
+    else if (certificate) {
+      log.warn("A new certificate needs a restart with server.transport native");
+    }
+  }
+  let reloading = Promise.resolve();
   let stopped: Promise<Farewell> | undefined;
   const stop = () => stopped ??= shutDown();
 
@@ -178,13 +186,7 @@ async function startOn<Message, Data>(
       urlOf("http", config.metrics.hostname, metricsListener.port),
     died: Promise.race(died),
     stats: () => hub.stats(),
-    async reload() {
-      if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
-      if (following) await following.look();
-      else if (certificate) {
-        log.warn("A new certificate needs a restart with server.transport native");
-      }
-    },
+    reload: () => reloading = reloading.then(reload), // One after the other, so that the last one wins.
     stop,
     [Symbol.asyncDispose]: async () => void await stop(),
   };
@@ -205,12 +207,13 @@ async function bind<T>(
   { hostname, port }: Config[typeof section],
   listen: () => T | Promise<T>,
 ): Promise<T> {
+  const flag = section === "server" ? "--port" : "--metrics-port";
   try {
     return await listen();
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     const why = code === "EADDRINUSE"
-      ? `the port is taken; set ${section}.port to another`
+      ? `the port is taken; set ${section}.port (${flag}) to another`
       : code === "EADDRNOTAVAIL" || code === "EINVAL"
       ? `${section}.hostname must be an address of this machine`
       : `${message}; see ${section}.hostname and ${section}.port`;

@@ -325,12 +325,12 @@ for (const transport of ["native", "ws"] as const) {
     const { message } = await assertRejects(() => start({ server: { port } }), Error);
     assertEquals(
       message,
-      `Cannot listen on 127.0.0.1 port ${port}: the port is taken; set server.port to another`,
+      `Cannot listen on 127.0.0.1 port ${port}: the port is taken; set server.port (--port) to another`,
     );
     const second = await assertRejects(() => start({ metrics: { port } }), Error);
     assertEquals(
       second.message,
-      `Cannot listen on 127.0.0.1 port ${port}: the port is taken; set metrics.port to another`,
+      `Cannot listen on 127.0.0.1 port ${port}: the port is taken; set metrics.port (--metrics-port) to another`,
     );
   });
 

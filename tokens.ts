@@ -33,10 +33,10 @@ export async function loadTokens(file: string): Promise<AcceptsToken | null> {
       const token = line.replace(/(^|\s)#.*/, "").trim();
       if (TOKEN.test(token)) hashes.push(hash(token));
       else if (token) {
-        wrong(`in line ${index + 1} of ${file} one of other characters than A-Z a-z 0-9 . _ ~ + -`);
+        wrong(`characters other than A-Z a-z 0-9 . _ ~ + - in line ${index + 1} of ${file}`);
       }
     });
-    if (hashes.length === 0 && problems.length === 0) wrong(`one without any: ${file}`);
+    if (hashes.length === 0 && problems.length === 0) wrong(`none in ${file}`);
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound;
     wrong(`${file}: ${missing ? "no such file" : (error as Error).message}`);

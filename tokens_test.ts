@@ -30,13 +30,13 @@ Deno.test("loadTokens wants no token where there is no file to name", async () =
 
 Deno.test("loadTokens says what is wrong and where, and never repeats a token", async () => {
   assertEquals(await problemsOf("good\nmy secret\nsec=ret\n"), [
-    "server.auth_tokens_file must be a file with one token a line, got in line 2 of tokens one of " +
-    "other characters than A-Z a-z 0-9 . _ ~ + -",
-    "server.auth_tokens_file must be a file with one token a line, got in line 3 of tokens one of " +
-    "other characters than A-Z a-z 0-9 . _ ~ + -",
+    "server.auth_tokens_file must be a file with one token a line, got characters " +
+    "other than A-Z a-z 0-9 . _ ~ + - in line 2 of tokens",
+    "server.auth_tokens_file must be a file with one token a line, got characters " +
+    "other than A-Z a-z 0-9 . _ ~ + - in line 3 of tokens",
   ]);
   assertEquals(await problemsOf("# none yet\n"), [
-    "server.auth_tokens_file must be a file with one token a line, got one without any: tokens",
+    "server.auth_tokens_file must be a file with one token a line, got none in tokens",
   ]);
   await Deno.remove(file);
   const { problems }: ConfigError = await assertRejects(() => loadTokens(file), ConfigError);

@@ -51,8 +51,10 @@ function open(url: string, token?: string): WebSocket {
 }
 
 const HINTS: [sign: RegExp, hint: string][] = [
-  [/\b401$/, "(it wants a token that is right, see CHAT_TOKEN)"],
+  [/\b401$/, "(it wants a token that is right: CHAT_TOKEN, with --allow-env=CHAT_TOKEN)"],
   [/\b(429|503)$/, "(it is full, or shutting down)"],
+  [/HTTP version/, "(if it speaks TLS, the address begins with wss://)"],
+  [/certificate|NoApplicationProtocol/, "(is its certificate trusted? see --cert)"],
   [/(tcp|dns)/, "(is a relay running there?)"],
 ];
 
@@ -82,9 +84,9 @@ Deno.addSignalListener("SIGINT", function interrupted() {
 
 socket.onerror = (event) => {
   if (leaving || !(event instanceof ErrorEvent)) return;
-  const reason = event.message.replace("NetworkError: failed to connect to WebSocket: ", "");
-  const hint = HINTS.find(([sign]) => sign.test(reason))?.[1] ?? "";
-  exit(1, `Cannot connect to ${url}: ${reason}`, hint);
+  const reason = event.message.replace("NetworkError: failed to connect to WebSocket: ", "").trim();
+  const hints = HINTS.filter(([sign]) => sign.test(reason)).map(([, hint]) => hint);
+  exit(1, `Cannot connect to ${url}: ${reason}`, ...hints.slice(0, 1));
 };
 socket.onclose = ({ code, reason }) => {
   if (leaving) exit(0);

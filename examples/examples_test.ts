@@ -108,7 +108,7 @@ Deno.test("terminal client says in one line why it cannot start", async () => {
       [
         chat(url, "alice"),
         1,
-        `Cannot connect to ${url}: Invalid status code: 401 (it wants a token that is right, see CHAT_TOKEN)\n`,
+        `Cannot connect to ${url}: Invalid status code: 401 (it wants a token that is right: CHAT_TOKEN, with --allow-env=CHAT_TOKEN)\n`,
       ],
       [
         chat(url, "alice").filter((word) => word !== "--allow-net"),

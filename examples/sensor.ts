@@ -8,6 +8,10 @@
 
 const [url = "ws://localhost:8443", sensor = "window"] = Deno.args;
 const PERIOD_MS = 1000;
+if (!/^wss?:\/\//.test(url)) {
+  console.error("Usage: deno run --allow-net examples/sensor.ts URL NAME");
+  Deno.exit(2);
+}
 
 let celsius = 20;
 

@@ -76,9 +76,11 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     const seat = admit(request);
     if ("status" in seat) return socket.end(answer(seat));
     socket.once("close", seat.release);
-    handshakes.finished(socket);
     request.headers.upgrade = "websocket"; // The library allows no other protocols beside it.
-    upgrader.handleUpgrade(request, socket, rest, (client) => clients.add(client, socket, seat));
+    upgrader.handleUpgrade(request, socket, rest, (client) => {
+      handshakes.finished(socket);
+      clients.add(client, socket, seat);
+    });
   });
   upgrader.on("wsClientError", (_error, socket) => {
     hub.reject(UNREADABLE.reason);

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { CLOSE } from "../hub.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { closeAll, connect, connectAll } from "../testing/client.ts";
-import { Program, ROOT } from "../testing/program.ts";
+import { Program, ROOT, run } from "../testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";
 import { type Changes, startRelay } from "../testing/start.ts";
 import { bounded, until } from "../testing/wait.ts";
@@ -203,6 +203,22 @@ Deno.test("ws replaces its certificate when the files change, and keeps it when 
   await assertRejects(() => join(old));
   bob.send("old and new");
   assertEquals(await alice.next(), "old and new");
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("ws stops in time though its certificate cannot be read to the end", async () => {
+  const directory = await Deno.makeTempDir();
+  const files = await makeCertificate(directory, "own");
+  const relay = await start({ server: { tls: { enabled: true, ...files } } });
+  const fifo = `${directory}/fifo`;
+  assertEquals((await run({ command: ["mkfifo", fifo] })).code, 0);
+  await Deno.rename(fifo, files.cert_file);
+  const reading = relay.reload();
+  using writer = await Deno.open(files.cert_file, { write: true }); // Waits until it is being read.
+  await bounded(relay.stop(), "the relay to stop");
+  await Deno.rename(files.key_file, files.cert_file);
+  writer.close();
+  await bounded(reading, "the end of reading");
   await Deno.remove(directory, { recursive: true });
 });
 
