@@ -122,6 +122,13 @@ metrics:
   ]);
 });
 
+Deno.test("parseFlags lets only one thing be asked for, but help always", () => {
+  assertEquals(parseFlags(["--print-config", "--check"]).problems, [
+    "--print-config and --check must each stand alone (command line)",
+  ]);
+  assertEquals(parseFlags(["--help", "--check"]), { ...parseFlags(["--help"]) });
+});
+
 Deno.test("loadConfig reads lists from the file, and with commas from the environment", async () => {
   const yaml = "server: {allowed_origins: ['https://a.example', 'null'], trusted_proxies: []}";
   const env = { RELAY_SERVER_TRUSTED_PROXIES: "10.0.0.0/8, fd00::/8" };
