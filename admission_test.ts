@@ -237,6 +237,9 @@ Deno.test("relay takes the tokens that it was told to read last, though an earli
   await bounded(Promise.all([slow, last]), "both files to be read");
   assertEquals((await ask(relay, { Authorization: "Bearer fresh" })).status, 101);
   assertEquals((await ask(relay, { Authorization: "Bearer revoked" })).status, 401);
+  await Deno.remove(file);
+  await relay.reload();
+  assertEquals((await ask(relay, { Authorization: "Bearer fresh" })).status, 101);
 });
 
 Deno.test("relay names a refused origin once, with the key to change, however often it comes", async () => {

@@ -77,3 +77,15 @@ Deno.test("relay serves wss and says when its certificate expires", async () => 
   const { expires } = await loadCertificate({ enabled: true, ...good });
   assertEquals(Number(expiry?.[1]), expires.getTime() / 1000);
 });
+
+Deno.test("relay on native goes on with its certificate until a restart, whatever its files become", async () => {
+  const files = await makeCertificate(directory, "replaced");
+  const caCerts = [await Deno.readTextFile(files.cert_file)];
+  await using relay = await startRelay({ server: { tls: { enabled: true, ...files } } });
+  await Deno.writeTextFile(files.cert_file, "broken");
+  await relay.reload();
+  using client = Deno.createHttpClient({ caCerts });
+  await using alice = await connect(relay, { client });
+  alice.send("still here");
+  assertEquals(await alice.next(), "still here");
+});
