@@ -176,13 +176,13 @@ const ACTS: Record<string, [weight: number, act: Act]> = {
     ),
   ],
   badUtf8: [2, joined((client) => client.send(frame(OPCODE.text, new Uint8Array([104, 0xff]))))],
-  large: [1, joined((client) => client.send(frame(OPCODE.binary, randomBytes(48 * 1024))))],
+  large: [2, joined((client) => client.send(frame(OPCODE.binary, randomBytes(48 * 1024))))],
   neverReads: [
     2,
     joined(async (client) => {
       client.pause();
       client.send(hello());
-      await sleep(between(2000, 8000));
+      await sleep(between(4000, 12_000));
     }),
   ],
   floods: [2, joined((client) => client.send(Buffer.concat(Array.from({ length: 300 }, hello))))],
