@@ -105,10 +105,10 @@ export function refuse(
       "Sec-WebSocket-Key must be 16 bytes in base64",
     );
   }
-  if (!/^$|^\s*[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*\s*$/.test(subprotocols(request))) {
+  const offered = subprotocols(request);
+  if (!offered.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name))) {
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
   }
-  const offered = subprotocols(request).split(",").map((each) => each.trim());
   if (new Set(offered).size < offered.length) {
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
   }
@@ -153,21 +153,21 @@ const TOKEN_PREFIX = "bearer.";
 
 /** Chooses the subprotocol to answer to a request (RFC 6455 §4.2.2): never the token. */
 export function subprotocolOf(request: HandshakeRequest): string | null {
-  return subprotocols(request).split(",").some((each) => each.trim() === SUBPROTOCOL)
-    ? SUBPROTOCOL
-    : null;
+  return subprotocols(request).includes(SUBPROTOCOL) ? SUBPROTOCOL : null;
 }
 
-function subprotocols(request: HandshakeRequest): string {
-  return request.header("sec-websocket-protocol") ?? "";
+/** Reads the subprotocols that a request offers, in its order. */
+function subprotocols(request: HandshakeRequest): string[] {
+  const header = request.header("sec-websocket-protocol") ?? "";
+  return header === "" ? [] : header.split(",").map((name) => name.trim());
 }
 
 /** Reads the token of a request: from `Authorization` (RFC 6750 §2.1), or from the subprotocols. */
 function tokenOf(request: HandshakeRequest): string | null {
   const [, bearer] = /^bearer +(\S+)$/i.exec(request.header("authorization") ?? "") ?? [];
   if (bearer !== undefined) return bearer;
-  const offered = subprotocols(request).split(",").map((each) => each.trim());
-  return offered.find((each) => each.startsWith(TOKEN_PREFIX))?.slice(TOKEN_PREFIX.length) ?? null;
+  const offered = subprotocols(request).find((name) => name.startsWith(TOKEN_PREFIX));
+  return offered?.slice(TOKEN_PREFIX.length) ?? null;
 }
 
 /** Tells whether a comma-separated header has an item, whatever its case (RFC 9110 §5.6.1). */

@@ -25,7 +25,7 @@ type Signal = "SIGINT" | "SIGTERM";
 /** Does what the command line asks for, and returns the exit code. */
 async function main(flags: Flags): Promise<number> {
   if (flags.action === "help") return print(HELP);
-  switch (flags.problems.length === 0 && flags.action) {
+  switch (flags.problems.length === 0 && flags.action) { // Problems are for loadConfig to report.
     case "version":
       return print(`relay ${VERSION} (deno ${Deno.version.deno})\n`);
     case "print-schema":

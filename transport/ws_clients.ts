@@ -94,8 +94,8 @@ class Client implements Connection<Buffer> {
     this.#seat.release();
   }
 
-  /** Notices whether it has sent anything since the last time, and pings it at half of the timeout. */
-  isSilentForTooLong(): boolean {
+  /** Pings it at half of the timeout if it has sent nothing, and tells whether all of it has passed so. */
+  sweep(): boolean {
     const { bytesRead } = this.#socket;
     if (bytesRead !== this.#bytesRead) {
       this.#bytesRead = bytesRead;
@@ -149,7 +149,7 @@ export class WsClients {
 
   #sweep(): void {
     for (const [client, member] of this.#clients) {
-      if (!client.isSilentForTooLong()) continue;
+      if (!client.sweep()) continue;
       this.#hub.leave(member, "idle");
       client.terminate();
     }
