@@ -9,9 +9,9 @@
 
 import { closestString } from "@std/text";
 import { parse, stringify } from "@std/yaml";
-import { complete, type Config, KEYS, wanted } from "./schema.ts";
+import { complete, type Config, KEYS, wanted } from "./config/schema.ts";
 
-export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG } from "./schema.ts";
+export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG } from "./config/schema.ts";
 
 /** The file that is read when none is named and it exists. */
 export const DEFAULT_CONFIG_FILE = "config.yaml";

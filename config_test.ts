@@ -10,7 +10,7 @@ import {
   printConfig,
   type Sources,
 } from "./config.ts";
-import { parseFlags } from "./flags.ts";
+import { parseFlags } from "./config/flags.ts";
 import { run } from "./testing/program.ts";
 
 const directory = await Deno.makeTempDir();

@@ -11,12 +11,12 @@ import {
   type LoadedConfig,
   printConfig,
 } from "./config.ts";
-import { type Flags, HELP, parseFlags } from "./flags.ts";
-import { log, setUpLog } from "./log.ts";
+import { type Flags, HELP, parseFlags } from "./config/flags.ts";
+import { log, setUpLog } from "./lib/log.ts";
 import { type Relay, start } from "./relay.ts";
-import { loadCertificate } from "./tls.ts";
-import { loadTokens } from "./tokens.ts";
-import { VERSION } from "./version.ts";
+import { loadCertificate } from "./transport/certificate.ts";
+import { loadTokens } from "./admission/tokens.ts";
+import { VERSION } from "./lib/version.ts";
 
 const EXIT = { ok: 0, failed: 1, misconfigured: 2, SIGINT: 130, SIGTERM: 143 } as const;
 

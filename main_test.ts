@@ -4,7 +4,7 @@ import { makeCertificate } from "./testing/certificate.ts";
 import { Program, ROOT, run } from "./testing/program.ts";
 import { frame, OPCODE, RawClient } from "./testing/raw_client.ts";
 import { bounded, until } from "./testing/wait.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "./lib/version.ts";
 
 const directory = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));

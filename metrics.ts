@@ -7,12 +7,12 @@
 import { STATUS_CODE } from "@std/http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { HubStats } from "./hub.ts";
-import { type Listener, watch } from "./listener.ts";
-import { processTable, sampleEventLoopDelay } from "./process_stats.ts";
-import { serveStatusPage } from "./status_page.ts";
-import { VERSION } from "./version.ts";
+import { type Listener, watch } from "./lib/listener.ts";
+import { processTable, sampleEventLoopDelay } from "./metrics/process.ts";
+import { serveStatusPage } from "./metrics/page.ts";
+import { VERSION } from "./lib/version.ts";
 
-export type { Listener } from "./listener.ts";
+export type { Listener } from "./lib/listener.ts";
 
 /** What the metrics of a relay are made with. */
 export interface MetricsOptions {

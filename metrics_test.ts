@@ -4,7 +4,7 @@ import { has } from "./testing/daemon.ts";
 import { scrape } from "./testing/scrape.ts";
 import { startRelay } from "./testing/start.ts";
 import { bounded, until } from "./testing/wait.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "./lib/version.ts";
 
 Deno.test("metrics have every series from the start, all counters at 0", async () => {
   await using relay = await startRelay();

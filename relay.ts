@@ -4,17 +4,17 @@
  * @module
  */
 
-import { Admission } from "./admission.ts";
+import { Admission } from "./admission/admission.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { type Cause, CLOSE, Hub, type HubStats } from "./hub.ts";
-import { log } from "./log.ts";
+import { log } from "./lib/log.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
-import { descriptorLimit } from "./process_stats.ts";
-import { followCertificate, loadCertificate } from "./tls.ts";
-import { loadTokens } from "./tokens.ts";
+import { descriptorLimit } from "./metrics/process.ts";
+import { followCertificate, loadCertificate } from "./transport/certificate.ts";
+import { loadTokens } from "./admission/tokens.ts";
 import { native } from "./transport/native.ts";
 import type { Transport } from "./transport/transport.ts";
-import { within } from "./within.ts";
+import { settlesWithin } from "./lib/timeout.ts";
 
 /** How a shutdown went for the clients that were connected when it came to their turn. */
 export interface Farewell {
@@ -74,7 +74,7 @@ export async function start(config: Config): Promise<Relay> {
     case "native":
       return await startOn(native, config);
     case "ws": {
-      const { ws } = await import("./transport/ws.ts"); // Its library is loaded only where it is used.
+      const { ws } = await import("./transport/ws/ws.ts"); // Its library is loaded only where it is used.
       return await startOn(ws, config);
     }
   }
@@ -156,12 +156,12 @@ async function startOn<Message, Data>(
     await sleep(shutdown.delay_seconds);
     farewell = { closed: 0, dropped: 0 };
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
-    await within(shutdown.timeout_seconds, hub.close());
+    await settlesWithin(shutdown.timeout_seconds, hub.close());
     hub.drop();
     const left = Math.max(0, deadline - performance.now()) / 1000;
     await listener.stop(Math.min(left, LISTENER_GRACE_SECONDS));
     await metricsListener?.stop(LISTENER_GRACE_SECONDS);
-    if (following) await within(LISTENER_GRACE_SECONDS, following.stop());
+    if (following) await settlesWithin(LISTENER_GRACE_SECONDS, following.stop());
     metrics[Symbol.dispose]();
     return farewell;
   }

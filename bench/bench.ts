@@ -8,9 +8,9 @@
  * @module
  */
 
-import { descriptorLimit } from "../process_stats.ts";
+import { descriptorLimit } from "../metrics/process.ts";
 import { type CertificateFiles, makeCertificate } from "../testing/certificate.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../lib/version.ts";
 import { findPeers, type Peer, type Skipped } from "./peers.ts";
 import { report } from "./report.ts";
 import type { Results, Run } from "./results.ts";

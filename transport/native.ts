@@ -6,10 +6,10 @@
 
 import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
-import type { Seat } from "../admission.ts";
-import type { Refusal } from "../handshake.ts";
+import type { Seat } from "../admission/admission.ts";
+import type { Refusal } from "../admission/handshake.ts";
 import type { Cause, Close, Connection, Hub, Member } from "../hub.ts";
-import { type Listener, watch } from "../listener.ts";
+import { type Listener, watch } from "../lib/listener.ts";
 import type { ListenOptions, Transport } from "./transport.ts";
 
 /** A message as the platform hands it over: text or binary. */

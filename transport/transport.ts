@@ -4,13 +4,13 @@
  * @module
  */
 
-import type { Admission } from "../admission.ts";
+import type { Admission } from "../admission/admission.ts";
 import type { Encoded, Hub } from "../hub.ts";
-import type { Listener } from "../listener.ts";
-import type { Certificate } from "../tls.ts";
+import type { Listener } from "../lib/listener.ts";
+import type { Certificate } from "./certificate.ts";
 
-export type { Listener } from "../listener.ts";
-export type { Certificate } from "../tls.ts";
+export type { Listener } from "../lib/listener.ts";
+export type { Certificate } from "./certificate.ts";
 
 /** What a transport listens with. */
 export interface ListenOptions<Message, Data> {

@@ -6,7 +6,7 @@
 
 import { closestString } from "@std/text";
 import { parseArgs } from "@std/cli";
-import type { TextSetting } from "./config.ts";
+import type { TextSetting } from "../config.ts";
 
 /** What `--help` prints. */
 export const HELP =

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CLOSE } from "./hub.ts";
-import { closeAll, connect, connectAll } from "./testing/client.ts";
-import { Program, run } from "./testing/program.ts";
-import { frame, handshake, OPCODE, RawClient } from "./testing/raw_client.ts";
-import { type Changes, startRelay } from "./testing/start.ts";
-import { bounded, until } from "./testing/wait.ts";
+import { CLOSE } from "../hub.ts";
+import { closeAll, connect, connectAll } from "../testing/client.ts";
+import { Program, run } from "../testing/program.ts";
+import { frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";
+import { type Changes, startRelay } from "../testing/start.ts";
+import { bounded, until } from "../testing/wait.ts";
 
 const directory = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));

@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { connect } from "./testing/client.ts";
-import { Program, ROOT, run } from "./testing/program.ts";
+import { connect } from "../testing/client.ts";
+import { Program, ROOT, run } from "../testing/program.ts";
 
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 

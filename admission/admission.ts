@@ -4,11 +4,11 @@
  * @module
  */
 
-import { TrustedProxies } from "./addresses.ts";
-import type { Config } from "./config.ts";
+import { TrustedProxies } from "./client_address.ts";
+import type { Config } from "../config.ts";
 import { type HandshakeRequest, type Refusal, refuse, subprotocolOf } from "./handshake.ts";
-import type { Rejection } from "./hub.ts";
-import { log } from "./log.ts";
+import type { Rejection } from "../hub.ts";
+import { log } from "../lib/log.ts";
 import type { AcceptsToken } from "./tokens.ts";
 
 /** A client that was admitted, from then until it has left. */

@@ -11,7 +11,7 @@ import {
   getTextFormatter,
 } from "@logtape/logtape";
 import type { TextFormatter } from "@logtape/logtape";
-import type { Config } from "./config.ts";
+import type { Config } from "../config.ts";
 
 /** Writes one line; `{name}` in the message stands for the property of that name. */
 export type Write = (message: string, properties?: Record<string, unknown>) => void;

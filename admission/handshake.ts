@@ -5,7 +5,7 @@
  */
 
 import { STATUS_CODE } from "@std/http";
-import type { Rejection } from "./hub.ts";
+import type { Rejection } from "../hub.ts";
 
 /** What a decision looks at in a request. */
 export interface HandshakeRequest {

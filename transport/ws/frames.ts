@@ -6,7 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import * as library from "ws";
-import type { Encoded } from "../hub.ts";
+import type { Encoded } from "../../hub.ts";
 
 /** A message as it arrived. */
 export interface WsMessage {

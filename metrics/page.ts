@@ -4,14 +4,14 @@
  * @module
  */
 
-import chart from "./status/chart.js" with { type: "text" };
-import contents from "./status/contents.js" with { type: "text" };
-import dom from "./status/dom.js" with { type: "text" };
-import numbers from "./status/numbers.js" with { type: "text" };
-import style from "./status/page.css" with { type: "text" };
-import page from "./status/page.html" with { type: "text" };
-import script from "./status/page.js" with { type: "text" };
-import table from "./status/table.js" with { type: "text" };
+import chart from "./page/chart.js" with { type: "text" };
+import contents from "./page/contents.js" with { type: "text" };
+import dom from "./page/dom.js" with { type: "text" };
+import numbers from "./page/numbers.js" with { type: "text" };
+import style from "./page/page.css" with { type: "text" };
+import page from "./page/page.html" with { type: "text" };
+import script from "./page/page.js" with { type: "text" };
+import table from "./page/table.js" with { type: "text" };
 
 const FILES: Readonly<Record<string, { type: string; text: string }>> = {
   "/": { type: "text/html", text: page },

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { ROOT } from "./testing/program.ts";
+import { ROOT } from "./program.ts";
 
 /** Which modules of the project each module may import; what is not listed here may import none. */
 const RULES: Record<string, string[]> = {

@@ -5,8 +5,8 @@
  */
 
 import { X509Certificate } from "node:crypto";
-import { type Config, ConfigError } from "./config.ts";
-import { log } from "./log.ts";
+import { type Config, ConfigError } from "../config.ts";
+import { log } from "../lib/log.ts";
 
 /** A certificate and its key that fit each other. */
 export interface Certificate {

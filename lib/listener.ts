@@ -4,7 +4,7 @@
  * @module
  */
 
-import { within } from "./within.ts";
+import { settlesWithin } from "./timeout.ts";
 
 /** A bound port with a server behind it. */
 export interface Listener {
@@ -30,7 +30,7 @@ export function watch(server: Deno.HttpServer<Deno.NetAddr>): Listener {
     async stop(graceSeconds) {
       stopping = true;
       // A WebSocket peer that does not read keeps shutdown() waiting until TCP gives up on it.
-      await within(graceSeconds, server.shutdown());
+      await settlesWithin(graceSeconds, server.shutdown());
       // The last frames leave in the turn after the one in which their sockets were closed.
       await new Promise((resolve) => setTimeout(resolve));
     },

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { CLOSE } from "../hub.ts";
-import { makeCertificate } from "../testing/certificate.ts";
-import { closeAll, connect, connectAll } from "../testing/client.ts";
-import { Program, ROOT, run } from "../testing/program.ts";
-import { frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";
-import { type Changes, startRelay } from "../testing/start.ts";
-import { bounded, until } from "../testing/wait.ts";
+import { CLOSE } from "../../hub.ts";
+import { makeCertificate } from "../../testing/certificate.ts";
+import { closeAll, connect, connectAll } from "../../testing/client.ts";
+import { Program, ROOT, run } from "../../testing/program.ts";
+import { frame, handshake, OPCODE, RawClient } from "../../testing/raw_client.ts";
+import { type Changes, startRelay } from "../../testing/start.ts";
+import { bounded, until } from "../../testing/wait.ts";
 
 const start = ({ server, ...rest }: Changes = {}) => {
   return startRelay({ ...rest, server: { transport: "ws", ...server } });

@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
-import { connect } from "./testing/client.ts";
-import { frame, OPCODE, RawClient } from "./testing/raw_client.ts";
-import { startRelay } from "./testing/start.ts";
-import { until } from "./testing/wait.ts";
+import { connect } from "../testing/client.ts";
+import { frame, OPCODE, RawClient } from "../testing/raw_client.ts";
+import { startRelay } from "../testing/start.ts";
+import { until } from "../testing/wait.ts";
 
 const directory = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { TrustedProxies } from "./addresses.ts";
+import { TrustedProxies } from "./client_address.ts";
 
 const CASES: [
   what: string,

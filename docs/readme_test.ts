@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { connect } from "./testing/client.ts";
-import { commandsOf } from "./testing/markdown.ts";
-import { Process, Program, ROOT, run } from "./testing/program.ts";
-import { startRelay } from "./testing/start.ts";
-import { until } from "./testing/wait.ts";
+import { connect } from "../testing/client.ts";
+import { commandsOf } from "../testing/markdown.ts";
+import { Process, Program, ROOT, run } from "../testing/program.ts";
+import { startRelay } from "../testing/start.ts";
+import { until } from "../testing/wait.ts";
 
 const README: string = await Deno.readTextFile(`${ROOT}README.md`);
 const COMMANDS = commandsOf(README);

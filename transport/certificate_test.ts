@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ConfigError } from "./config.ts";
-import { connect } from "./testing/client.ts";
-import { makeCertificate } from "./testing/certificate.ts";
-import { startRelay } from "./testing/start.ts";
-import { loadCertificate } from "./tls.ts";
+import { ConfigError } from "../config.ts";
+import { connect } from "../testing/client.ts";
+import { makeCertificate } from "../testing/certificate.ts";
+import { startRelay } from "../testing/start.ts";
+import { loadCertificate } from "./certificate.ts";
 
 const directory = await Deno.makeTempDir();
 globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));

@@ -1,12 +1,12 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { read } from "./status/numbers.js";
-import { barriers, browserTest, type Page } from "./testing/browser.ts";
-import { closeAll, connect, connectAll } from "./testing/client.ts";
-import { Program } from "./testing/program.ts";
-import { RawClient } from "./testing/raw_client.ts";
-import { scrape } from "./testing/scrape.ts";
-import { startRelay } from "./testing/start.ts";
-import { bounded, until } from "./testing/wait.ts";
+import { read } from "./page/numbers.js";
+import { barriers, browserTest, type Page } from "../testing/browser.ts";
+import { closeAll, connect, connectAll } from "../testing/client.ts";
+import { Program } from "../testing/program.ts";
+import { RawClient } from "../testing/raw_client.ts";
+import { scrape } from "../testing/scrape.ts";
+import { startRelay } from "../testing/start.ts";
+import { bounded, until } from "../testing/wait.ts";
 
 /** Finds a chart by what its text alternative says. */
 function chart(page: Page, saying: RegExp) {

@@ -1,5 +1,5 @@
 import { assert } from "@std/assert";
-import { chaos } from "./testing/chaos.ts";
+import { chaos } from "./chaos.ts";
 
 for (const transport of ["native", "ws"] as const) {
   Deno.test(`relay on ${transport} survives ten seconds of chaos, and ten clients notice nothing`, async () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ConfigError } from "./config.ts";
+import { ConfigError } from "../config.ts";
 import { loadTokens } from "./tokens.ts";
 
 const directory = await Deno.makeTempDir();

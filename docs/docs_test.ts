@@ -1,12 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import { CLOSE, EVICTIONS, REJECTIONS } from "./hub.ts";
-import { DEFAULT_CONFIG } from "./config.ts";
-import { HELP } from "./flags.ts";
-import { KEYS, wanted } from "./schema.ts";
-import { makeCertificate } from "./testing/certificate.ts";
-import { anchorsOf, commandsOf, documents, linksOf, tablesOf } from "./testing/markdown.ts";
-import { ROOT, run } from "./testing/program.ts";
-import { startRelay } from "./testing/start.ts";
+import { CLOSE, EVICTIONS, REJECTIONS } from "../hub.ts";
+import { DEFAULT_CONFIG } from "../config.ts";
+import { HELP } from "../config/flags.ts";
+import { KEYS, wanted } from "../config/schema.ts";
+import { makeCertificate } from "../testing/certificate.ts";
+import { anchorsOf, commandsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
+import { ROOT, run } from "../testing/program.ts";
+import { startRelay } from "../testing/start.ts";
 
 const DOCUMENTS = await documents();
 

@@ -12,15 +12,15 @@ import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocketServer } from "ws";
-import type { Seat } from "../admission.ts";
-import { type HandshakeRequest, type Refusal, subprotocolOf } from "../handshake.ts";
-import { within } from "../within.ts";
-import type { ListenOptions, Transport, TransportListener } from "./transport.ts";
-import { ReasonedWebSocket, WsClients } from "./ws_clients.ts";
-import { encode, type WsMessage } from "./ws_frames.ts";
-import { LISTEN_BACKLOG, openPort } from "./ws_port.ts";
+import type { Seat } from "../../admission/admission.ts";
+import { type HandshakeRequest, type Refusal, subprotocolOf } from "../../admission/handshake.ts";
+import { settlesWithin } from "../../lib/timeout.ts";
+import type { ListenOptions, Transport, TransportListener } from "../transport.ts";
+import { ReasonedWebSocket, WsClients } from "./clients.ts";
+import { encode, type WsMessage } from "./frames.ts";
+import { LISTEN_BACKLOG, openPort } from "./port.ts";
 
-export type { WsMessage } from "./ws_frames.ts";
+export type { WsMessage } from "./frames.ts";
 
 const HANDSHAKE_TIMEOUT_SECONDS = 10;
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -102,7 +102,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
       const closed = port.close();
       handshakes.abort();
       clients.stop();
-      await within(graceSeconds, closed);
+      await settlesWithin(graceSeconds, closed);
     },
   };
 }

@@ -10,7 +10,7 @@
 
 import type { Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { log } from "../log.ts";
+import { log } from "../../lib/log.ts";
 
 /** How many connections may wait to be accepted. */
 export const LISTEN_BACKLOG = 128;

@@ -8,9 +8,9 @@ import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocket } from "ws";
-import { CLOSE, type Close, type Connection, type Hub, type Member } from "../hub.ts";
-import type { Seat } from "../admission.ts";
-import type { WsMessage } from "./ws_frames.ts";
+import { CLOSE, type Close, type Connection, type Hub, type Member } from "../../hub.ts";
+import type { Seat } from "../../admission/admission.ts";
+import type { WsMessage } from "./frames.ts";
 
 /** Gives the close frame that `ws` itself sends for a message that is too big the reason of the contract. */
 export class ReasonedWebSocket extends WebSocket {

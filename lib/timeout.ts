@@ -3,7 +3,7 @@
  *
  * @returns Whether the promise settled in time.
  */
-export async function within(
+export async function settlesWithin(
   seconds: number,
   promise: Promise<unknown>,
 ): Promise<boolean> {

@@ -5,7 +5,7 @@
  */
 
 import { createHash, timingSafeEqual } from "node:crypto";
-import { ConfigError } from "./config.ts";
+import { ConfigError } from "../config.ts";
 
 /** Tells whether a client's token is one of those that were read. */
 export type AcceptsToken = (token: string) => boolean;
