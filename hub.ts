@@ -1,188 +1,42 @@
 /**
- * Who is connected, what is queued for them, and the numbers.
+ * The hub: members, one queue, one order for all.
  *
  * The hub is plain data and synchronous methods. It knows nothing of sockets, configuration, logs or
  * metrics: a transport hands it a {@link Connection} for each open client and calls
- * {@link Hub.publish} and {@link Hub.leave}; whoever wants to watch passes {@link HubOptions.onLeave}
- * and its siblings.
+ * {@link Hub.publish} and {@link Hub.leave}; {@link HubOptions.onLeave} and its siblings tell others.
  *
  * @module
  */
 
-/** Lists the reasons for which the relay removes a member; the label values of `websocket_evictions_total`. */
-export const EVICTIONS = ["slow", "rate", "too_big", "idle", "error"] as const;
+import {
+  type Cause,
+  type Connection,
+  type Encoded,
+  type Eviction,
+  EVICTIONS,
+  type Member,
+  type Membership,
+} from "./hub/connection.ts";
+import type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
 
-/** Names one reason for which the relay removes a member. */
-export type Eviction = typeof EVICTIONS[number];
-
-/** Lists the reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
-export const REJECTIONS = [
-  "origin",
-  "token",
-  "full",
-  "per_ip",
-  "draining",
-  "bad_request",
-] as const;
-
-/** Names one reason for which a request may not join. */
-export type Rejection = typeof REJECTIONS[number];
-
-/**
- * Says why a member left: it closed the connection with a close frame, the relay evicted it, or it was
- * still there when the time for a shutdown was over.
- */
-export type Cause = "closed" | Eviction | "dropped";
-
-/** Holds the code and the reason of a close frame (RFC 6455 §5.5.1, §7.4.1). */
-export interface Close {
-  /** The status code. */
-  readonly code: number;
-  /** The reason: constant text, so that it never exceeds 123 bytes or repeats what a client sent. */
-  readonly reason: string;
-}
-
-/** Lists every close frame that the relay sends of its own accord. */
-export const CLOSE = {
-  shutdown: { code: 1001, reason: "server shutting down" },
-  slow: { code: 1008, reason: "slow consumer" },
-  rate: { code: 1008, reason: "message rate exceeded" },
-  too_big: { code: 1009, reason: "message too big" },
-} as const satisfies Record<string, Close>;
-
-/** What a transport hands over for one open client. No method waits, and none may call back into the hub. */
-export interface Connection<Data> {
-  /** The other end as the logs name it, for example `192.0.2.7:51034`. */
-  readonly peer: string;
-  /** Tells how many bytes the relay still holds for this client. */
-  backlog(): number;
-  /** Queues data for sending. */
-  write(data: Data): void;
-  /** Starts to end the connection with a close frame, behind everything that was written before. */
-  close(close: Close): void;
-  /** Ends the connection as soon as the transport can; the close frame arrives if nothing is in its way. */
-  evict(close: Close): void;
-  /** Ends the connection at once, without a word, where the transport can. */
-  terminate(): void;
-  /** Stops reading from the client, whose messages come faster than they can be passed on. */
-  pause?(): void;
-  /** Reads from the client again. */
-  resume?(): void;
-  /** Is told, once, that the client is no member any more. */
-  left?(): void;
-}
-
-/** The messages of one batch as a transport writes them. */
-export interface Encoded<Data> {
-  /** What a connection is given to write, in order, for all messages. */
-  readonly all: readonly Data[];
-  /** The same for the messages from index `from` up to, but without, `to`. */
-  slice(from: number, to: number): readonly Data[];
-}
-
-/** One connected client inside the hub, as {@link Hub.join} returned it. */
-export class Member<Data> {
-  /** How many bytes its messages take up that wait for their turn to be sent. */
-  queuedBytes = 0;
-  /** Whether its transport was told to stop reading from it. */
-  paused = false;
-  /** How many messages it might send at once when it sent the last one, where that is limited. */
-  allowance: number | undefined;
-  /** When that was, in milliseconds. */
-  allowanceAt = 0;
-
-  /** Made by the hub. */
-  constructor(
-    /** Its transport's side. */
-    readonly connection: Connection<Data>,
-  ) {}
-}
-
-/** What a {@link Hub} is made with. Sizes are in bytes. */
-export interface HubOptions<Message, Data> {
-  /** Turns the messages of one batch into what connections are given to write. */
-  encode(messages: Message[]): Encoded<Data>;
-  /** Whether a sender receives its own messages. Default: true. */
-  echo?: boolean;
-  /** How many deliveries one batch may come to, so that one turn is never long. Default: no limit. */
-  maxBatchDeliveries?: number;
-  /** The largest message taken in; a member that sends a larger one is evicted as `too_big`. */
-  maxMessageBytes: number;
-  /** The backlog over which a member is slow, checked before each batch. */
-  maxBacklogBytes: number;
-  /**
-   * What happens to a slow member: it is evicted, or messages are skipped for it until nothing of its
-   * backlog is left. Default: `disconnect`.
-   */
-  slowClient?: "disconnect" | "drop";
-  /**
-   * How many messages a second a member may send, and how many at once after a quiet second; one that
-   * sends more is evicted for its `rate`. Default: no limit.
-   */
-  maxMessagesPerSecond?: number;
-  /** Called after a member has joined. */
-  onJoin?(member: Member<Data>): void;
-  /** Called after a member has left, once for each. */
-  onLeave?(member: Member<Data>, cause: Cause): void;
-  /** Called after a batch was handed to all members, with the time that took. */
-  onBatch?(seconds: number): void;
-}
-
-/** A snapshot of a hub's numbers. All but `connected` and the backlog only ever grow. */
-export interface HubStats {
-  /** Members now; always `connections - disconnections`. */
-  connected: number;
-  /** Members that joined. */
-  connections: number;
-  /** Members that left, each once. */
-  disconnections: number;
-  /** Messages taken in. */
-  messages: number;
-  /** Their payload bytes. */
-  receivedBytes: number;
-  /** Messages handed to a connection. */
-  deliveries: number;
-  /** Their payload bytes. */
-  sentBytes: number;
-  /** Messages that were skipped for slow members. */
-  droppedMessages: number;
-  /** Members that the relay removed, by reason. */
-  evictions: Record<Eviction, number>;
-  /** Requests that were not allowed to join, by reason. */
-  rejections: Record<Rejection, number>;
-  /** Unsent bytes over all members. */
-  backlogBytes: number;
-  /** The largest backlog of one member. */
-  backlogBytesMax: number;
-}
-
-/** How much a batch may hold; a single message may be larger. */
-const MAX_BATCH_BYTES = 256 * 1024;
-
-/** How much a sender may have waiting before it is evicted: so much, or so many of the largest messages. */
-const MAX_QUEUED_BYTES = 4 * 1024 * 1024, MAX_QUEUED_MESSAGES = 16;
-
-/** What a message costs while it waits, on top of its payload: many empty ones are much, too. */
-const QUEUED_MESSAGE_BYTES = 64;
-
-/** After so long without any backlog shrinking, those that remain are the clients' own. */
-const QUIET_MILLISECONDS = 4;
-
-/** How long a batch waits at most for members over the limit, while backlogs shrink or a burst lasts. */
-const PATIENCE_MILLISECONDS = 1000;
-
-interface Queued<Message, Data> {
-  readonly sender: Member<Data>;
-  readonly message: Message;
-  readonly bytes: number;
-}
+export {
+  type Cause,
+  type Connection,
+  type Encoded,
+  type Ending,
+  type Eviction,
+  EVICTIONS,
+  type Member,
+  type Membership,
+} from "./hub/connection.ts";
+export type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
 
 /**
  * Relays every message to every member, in one order for all.
  *
  * Messages that come in during one turn of the event loop are queued and leave together at its end,
  * as one batch, or as several of a bounded size, one a turn. A member whose backlog is over the
- * limit by then is evicted instead of written to, or left out until it has caught up: nobody waits for it.
+ * limit by then is evicted instead of written to, or left out until it has caught up: the others never wait for it.
  *
  * A backlog need not be its client's fault: a burst comes in faster than it can be handed on, or the
  * relay has not got round to writing. So before anybody is found slow the batch waits until no backlog
@@ -213,10 +67,10 @@ interface Queued<Message, Data> {
  * if (heard.join() !== "hello") throw new Error("not relayed");
  * ```
  */
-export class Hub<Message, Data> {
+export class Hub<Message, Data> implements Membership<Message, Data> {
   readonly #options: HubOptions<Message, Data>;
-  readonly #members = new Set<Member<Data>>();
-  readonly #behind = new Set<Member<Data>>(); // Those for whom messages are skipped.
+  readonly #members = new Set<Tracked<Data>>();
+  readonly #behind = new Set<Tracked<Data>>(); // Those for whom messages are skipped.
   #queue: Queued<Message, Data>[] = [];
   #queuedBytes = 0;
   #closed: PromiseWithResolvers<void> | undefined;
@@ -235,7 +89,7 @@ export class Hub<Message, Data> {
   #sentBytes = 0;
   #droppedMessages = 0;
   readonly #evictions = zeroes(EVICTIONS);
-  readonly #rejections = zeroes(REJECTIONS);
+  readonly #report = { closed: 0, terminated: 0 };
 
   /** Makes a hub without members. */
   constructor(options: HubOptions<Message, Data>) {
@@ -251,12 +105,12 @@ export class Hub<Message, Data> {
    * Makes an open client a member. It receives everything that is published from now on, and what is
    * queued in this turn. In a hub that is closing it is told to go away like the others.
    */
-  join(connection: Connection<Data>): Member<Data> {
-    const member = new Member(connection);
+  join(connection: Connection<Data>): Member {
+    const member = new Tracked(connection);
     this.#members.add(member);
     this.#connections++;
     this.#options.onJoin?.(member);
-    if (this.#closed && this.#queue.length === 0) connection.close(CLOSE.shutdown);
+    if (this.#closed && this.#queue.length === 0) connection.close("shutdown");
     return member;
   }
 
@@ -266,7 +120,8 @@ export class Hub<Message, Data> {
    *
    * @param bytes The size of the payload; for text that of its UTF-8 form.
    */
-  publish(sender: Member<Data>, message: Message, bytes: number): void {
+  publish(from: Member, message: Message, bytes: number): void {
+    const sender = from as Tracked<Data>;
     if (this.#closed || !this.#members.has(sender)) return;
     const { maxMessageBytes } = this.#options;
     if (bytes > maxMessageBytes) return this.#evict(sender, "too_big");
@@ -289,25 +144,22 @@ export class Hub<Message, Data> {
    * Ends a membership. Every removal passes here; calls after the first do nothing, so a transport may
    * report an end as often as its platform does.
    */
-  leave(member: Member<Data>, cause: Cause): void {
+  leave(left: Member, cause: Cause): void {
+    const member = left as Tracked<Data>;
     if (!this.#members.delete(member)) return;
     this.#behind.delete(member);
     this.#disconnections++;
     member.connection.left?.();
+    if (this.#closed) this.#report[cause === "closed" ? "closed" : "terminated"]++;
     if (cause in this.#evictions) this.#evictions[cause as Eviction]++;
     this.#options.onLeave?.(member, cause);
     if (this.#members.size === 0) this.#closed?.resolve();
   }
 
-  /** Counts a request that was not allowed to join. */
-  reject(reason: Rejection): void {
-    this.#rejections[reason]++;
-  }
-
   /**
    * Takes in nothing more, sends what is queued, and then tells every member to go away.
    *
-   * @returns A promise for the moment when the last member has left, which {@link Hub.drop} brings about.
+   * @returns A promise for the moment when the last member has left, which {@link Hub.terminate} brings about.
    */
   close(): Promise<void> {
     if (!this.#closed) {
@@ -318,12 +170,17 @@ export class Hub<Message, Data> {
     return this.#closed.promise;
   }
 
-  /** Removes the members that have not gone away after {@link Hub.close}. */
-  drop(): void {
+  /**
+   * Removes the members that have not gone away after {@link Hub.close}.
+   *
+   * @returns How the members left since then.
+   */
+  terminate(): ShutdownReport {
     for (const member of this.#members) {
       member.connection.terminate();
-      this.leave(member, "dropped");
+      this.leave(member, "terminated");
     }
+    return { ...this.#report };
   }
 
   /** Takes a snapshot of the numbers; asks each member for its backlog. */
@@ -345,14 +202,14 @@ export class Hub<Message, Data> {
       sentBytes: this.#sentBytes,
       droppedMessages: this.#droppedMessages,
       evictions: { ...this.#evictions },
-      rejections: { ...this.#rejections },
+      queuedMessages: this.#queue.length,
       backlogBytes,
       backlogBytesMax,
     };
   }
 
   /** Takes one message from what a member may send: a bucket that holds, and regains, a second's worth. */
-  #allows(member: Member<Data>): boolean {
+  #allows(member: Tracked<Data>): boolean {
     const { maxMessagesPerSecond: rate = Infinity } = this.#options;
     if (rate === Infinity) return true;
     const now = performance.now();
@@ -375,7 +232,7 @@ export class Hub<Message, Data> {
 
   /** Deals with the members over the limit, once it is certain that their backlogs are their own. */
   #judge(): boolean {
-    const slow: Member<Data>[] = [];
+    const slow: Tracked<Data>[] = [];
     let backlog = 0;
     for (const member of this.#members) {
       const own = member.connection.backlog();
@@ -438,7 +295,7 @@ export class Hub<Message, Data> {
 
   /** Sends a batch without what some members are not to have: their own messages, or any while they are behind. */
   #sendSome(queued: Queued<Message, Data>[], bytes: number, encoded: Encoded<Data>): void {
-    const own = new Map<Member<Data>, number[]>();
+    const own = new Map<Tracked<Data>, number[]>();
     if (this.#options.echo === false) {
       queued.forEach(({ sender }, at) => {
         const places = own.get(sender);
@@ -471,13 +328,52 @@ export class Hub<Message, Data> {
   }
 
   #sayGoodbye(): void {
-    for (const member of this.#members) member.connection.close(CLOSE.shutdown);
+    for (const member of this.#members) member.connection.close("shutdown");
   }
 
-  #evict(member: Member<Data>, reason: "slow" | "rate" | "too_big"): void {
-    member.connection.evict(CLOSE[reason]);
+  #evict(member: Tracked<Data>, reason: "slow" | "rate" | "too_big"): void {
+    member.connection.evict(reason);
     this.leave(member, reason);
   }
+}
+
+/** How much a batch may hold; a single message may be larger. */
+const MAX_BATCH_BYTES = 256 * 1024;
+
+/** How much a sender may have waiting before it is evicted: so much, or so many of the largest messages. */
+const MAX_QUEUED_BYTES = 4 * 1024 * 1024, MAX_QUEUED_MESSAGES = 16;
+
+/** What a message costs while it waits, on top of its payload: many empty ones are much, too. */
+const QUEUED_MESSAGE_BYTES = 64;
+
+/** After so long without any backlog shrinking, those that remain are the clients' own. */
+const QUIET_MILLISECONDS = 4;
+
+/** How long a batch waits at most for members over the limit, while backlogs shrink or a burst lasts. */
+const PATIENCE_MILLISECONDS = 1000;
+
+/** A member with what the hub keeps of it. */
+class Tracked<Data> implements Member {
+  /** How many bytes its messages take up that wait for their turn to be sent. */
+  queuedBytes = 0;
+  /** Whether its transport was told to stop reading from it. */
+  paused = false;
+  /** How many messages it might send at once when it sent the last one, where that is limited. */
+  allowance: number | undefined;
+  /** When that was, in milliseconds. */
+  allowanceAt = 0;
+
+  constructor(readonly connection: Connection<Data>) {}
+
+  get peer(): string {
+    return this.connection.peer;
+  }
+}
+
+interface Queued<Message, Data> {
+  readonly sender: Tracked<Data>;
+  readonly message: Message;
+  readonly bytes: number;
 }
 
 function zeroes<Key extends string>(keys: readonly Key[]): Record<Key, number> {

@@ -67,8 +67,8 @@ async function run({ config, origin }: LoadedConfig): Promise<number> {
   if (asked) log.info("{signal}: shutting down", { signal: end });
   else log.error("{reason}; shutting down", { reason: end });
 
-  const farewell = await relay.stop();
-  log.info("Stopped: {closed} clients closed, {dropped} dropped", { ...farewell });
+  const report = await relay.stop();
+  log.info("Stopped: {closed} clients closed, {terminated} terminated", { ...report });
   return asked ? EXIT.ok : EXIT.failed;
 }
 

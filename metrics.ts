@@ -6,6 +6,7 @@
 
 import { STATUS_CODE } from "@std/http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Rejection } from "./admission/admission.ts";
 import type { HubStats } from "./hub.ts";
 import { type Listener, watch } from "./lib/listener.ts";
 import { processTable, sampleEventLoopDelay } from "./metrics/process.ts";
@@ -14,10 +15,12 @@ import { VERSION } from "./lib/version.ts";
 
 export type { Listener } from "./lib/listener.ts";
 
-/** What the metrics of a relay are made with. */
+/** The options of {@link createMetrics}. */
 export interface MetricsOptions {
   /** Takes a snapshot of the hub. */
   stats(): HubStats;
+  /** Takes a snapshot of how many requests were refused, by reason. */
+  rejections(): Readonly<Record<Rejection, number>>;
   /** The transport's name, for `relay_build_info`. */
   readonly transport: string;
   /** Tells when the certificate in use expires; without it there is no such metric. */
@@ -32,11 +35,16 @@ export interface Metrics extends Disposable {
   scrape(): Promise<string>;
 }
 
-/** A metric over the hub's numbers: its name, its help text, and its value, or one value a reason. */
+/** The numbers of one scrape. */
+interface Snapshot extends HubStats {
+  readonly rejections: Readonly<Record<Rejection, number>>;
+}
+
+/** A metric over a snapshot: its name, its help text, and its value, or one value a reason. */
 type Row = readonly [
   name: string,
   help: string,
-  value: (stats: HubStats) => number | Readonly<Record<string, number>>,
+  value: (stats: Snapshot) => number | Readonly<Record<string, number>>,
 ];
 
 /** Every metric over the hub's numbers. Those whose names end in `_total` are counters, the rest gauges. */
@@ -63,7 +71,8 @@ const TABLE: readonly Row[] = [
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  let stats = options.stats();
+  const take = (): Snapshot => ({ ...options.stats(), rejections: options.rejections() });
+  let stats = take();
 
   const rows: Row[] = [...TABLE, ...processTable()];
   const { certificateExpires } = options;
@@ -99,7 +108,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   return {
     observeBatch: (seconds) => batches.observe(seconds),
     scrape() {
-      stats = options.stats();
+      stats = take();
       return registry.metrics(); // Reads every value before it first waits.
     },
     [Symbol.dispose]: () => sampling[Symbol.dispose](),
@@ -107,7 +116,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
 }
 
 /** Registers one row as a metric that reads its value from the snapshot of the scrape. */
-function register(registry: Registry, [name, help, value]: Row, stats: () => HubStats): void {
+function register(registry: Registry, [name, help, value]: Row, stats: () => Snapshot): void {
   const labelNames = typeof value(stats()) === "number" ? [] : ["reason"];
   const common = { name, help, labelNames, registers: [registry] };
   const each = (put: (labels: Record<string, string>, value: number) => void) => {

@@ -4,46 +4,47 @@
  * @module
  */
 
-import { Admission } from "./admission/admission.ts";
+import { Admission, type Rejection } from "./admission/admission.ts";
+import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
 import { type Config, ConfigError } from "./config.ts";
-import { type Cause, CLOSE, Hub, type HubStats } from "./hub.ts";
+import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
 import { log } from "./lib/log.ts";
+import { settlesWithin } from "./lib/timeout.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
 import { descriptorLimit } from "./metrics/process.ts";
-import { followCertificate, loadCertificate } from "./transport/certificate.ts";
-import { loadTokens } from "./admission/tokens.ts";
+import { type Certificate, followCertificate, loadCertificate } from "./transport/certificate.ts";
 import { native } from "./transport/native.ts";
-import type { Transport } from "./transport/transport.ts";
-import { settlesWithin } from "./lib/timeout.ts";
+import type { Transport, TransportListener } from "./transport/transport.ts";
+import type { Listener } from "./lib/listener.ts";
 
-/** How a shutdown went for the clients that were connected when it came to their turn. */
-export interface Farewell {
-  /** How many closed the connection when they were told to. */
-  readonly closed: number;
-  /** How many did not, or failed on the way. */
-  readonly dropped: number;
+export type { ShutdownReport } from "./hub.ts";
+
+/** A snapshot of a relay's numbers: the hub's, and the requests that were refused. */
+export interface RelayStats extends HubStats {
+  /** Requests that were not allowed to join, by reason. */
+  rejections: Record<Rejection, number>;
 }
 
 /** A running relay. */
 export interface Relay extends AsyncDisposable {
-  /** Where clients connect, for example `ws://localhost:8443/`. */
+  /** The address where clients connect, for example `ws://localhost:8443/`. */
   readonly url: string;
-  /** Where metrics are served, for example `http://localhost:9090/`; without metrics `null`. */
+  /** The address of the metrics, for example `http://localhost:9090/`; without metrics `null`. */
   readonly metricsUrl: string | null;
   /** Resolves with the reason if a listener ends that nobody stopped; the relay is then of no more use. */
   readonly died: Promise<string>;
-  /** Takes a snapshot of the hub's numbers. */
-  stats(): HubStats;
+  /** Takes a snapshot of the numbers. */
+  stats(): RelayStats;
   /** Reads the files of the certificate and the tokens again; the old ones stay where the new are wrong. */
   reload(): Promise<void>;
   /**
    * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
    * away and waits for them, at most `shutdown.timeout_seconds`. Later calls join the first.
    */
-  stop(): Promise<Farewell>;
+  stop(): Promise<ShutdownReport>;
 }
 
-/** How long each part may take to end once the clients are gone, so that one stuck peer or file costs little. */
+/** The time that each part has to end once the clients are gone, so that one stuck peer or file costs little. */
 const LISTENER_GRACE_SECONDS = 1;
 
 /**
@@ -84,108 +85,155 @@ async function startOn<Message, Data>(
   transport: Transport<Message, Data>,
   config: Config,
 ): Promise<Relay> {
-  const { server, limits, shutdown } = config;
-  let certificate = server.tls.enabled ? await loadCertificate(server.tls) : null;
-  const acceptsToken = await loadTokens(server.auth_tokens_file);
-  let farewell = { closed: 0, dropped: 0 };
+  const files = await load(config);
+  const parts = wire(transport, config, files);
+  try {
+    const listeners = await listen(transport, config, files, parts);
+    warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
+    warnOfExpiry(files.certificate);
+    return run(config, files, parts, listeners);
+  } catch (error) {
+    parts.metrics[Symbol.dispose]();
+    throw error;
+  }
+}
 
-  await using onFailure = new AsyncDisposableStack();
+/** The files beside the configuration; the certificate may be replaced while the relay runs. */
+interface Files {
+  certificate: Certificate | null;
+  readonly acceptsToken: AcceptsToken | null;
+}
+
+async function load({ server }: Config): Promise<Files> {
+  return {
+    certificate: server.tls.enabled ? await loadCertificate(server.tls) : null,
+    acceptsToken: await loadTokens(server.auth_tokens_file),
+  };
+}
+
+/** The parts of a relay, which know each other through functions only. */
+interface Parts<Message, Data> {
+  readonly hub: Hub<Message, Data>;
+  readonly admission: Admission;
+  readonly metrics: Metrics;
+}
+
+function wire<Message, Data>(
+  transport: Transport<Message, Data>,
+  { server, relay, limits }: Config,
+  files: Files,
+): Parts<Message, Data> {
+  const { certificate, acceptsToken } = files;
+  const admission = new Admission({ server, limits, acceptsToken });
   const hub: Hub<Message, Data> = new Hub({
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
     maxMessageBytes: limits.max_message_bytes,
     maxBacklogBytes: limits.max_backlog_bytes,
-    echo: config.relay.echo,
+    echo: relay.echo,
     slowClient: limits.slow_client,
     maxMessagesPerSecond: limits.max_messages_per_second || undefined,
-    onJoin: ({ connection: { peer } }) => log.debug("{peer} joined", { peer }),
-    onLeave({ connection: { peer } }, cause) {
-      farewell[cause === "closed" ? "closed" : "dropped"]++;
-      logLeave(peer, cause);
-    },
+    onJoin: ({ peer }) => log.debug("{peer} joined", { peer }),
+    onLeave: ({ peer }, cause) => logLeave(peer, cause),
     onBatch: (seconds) => metrics.observeBatch(seconds),
   });
-  const metrics: Metrics = onFailure.use(createMetrics({
+  const metrics: Metrics = createMetrics({
     stats: () => hub.stats(),
+    rejections: () => admission.rejections(),
     transport: server.transport,
-    certificateExpires: certificate ? () => certificate!.expires : undefined,
-  }));
-  const admission = new Admission({
-    server,
-    limits,
-    acceptsToken,
-    onReject: (reason) => hub.reject(reason),
+    certificateExpires: certificate ? () => files.certificate!.expires : undefined,
   });
-  const listener = await bind("server", server, () =>
+  return { hub, admission, metrics };
+}
+
+interface Listeners {
+  readonly relay: TransportListener;
+  readonly metrics: Listener | null;
+}
+
+async function listen<Message, Data>(
+  transport: Transport<Message, Data>,
+  { server, limits, metrics }: Config,
+  { certificate }: Files,
+  parts: Parts<Message, Data>,
+): Promise<Listeners> {
+  const { hub, admission } = parts;
+  const relay = await bind("server", server, () =>
     transport.listen({
-      hub,
+      admit: (request, peer) => admission.admit(request, peer),
+      countRejection: (reason) => admission.countRejection(reason),
+      members: hub,
       hostname: server.hostname,
       port: server.port,
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
       maxMessageBytes: limits.max_message_bytes,
-      admission,
       maxDescriptors: descriptorLimit(),
     }));
-  onFailure.defer(() => listener.stop(0));
-  const metricsListener = config.metrics.enabled
-    ? await bind("metrics", config.metrics, () =>
+  if (!metrics.enabled) return { relay, metrics: null };
+  try {
+    const port = await bind("metrics", metrics, () =>
       serveMetrics({
-        hostname: config.metrics.hostname,
-        port: config.metrics.port,
-        scrape: metrics.scrape,
+        hostname: metrics.hostname,
+        port: metrics.port,
+        scrape: parts.metrics.scrape,
         ready: () => !admission.draining,
-      }))
-    : null;
-  warnOfFewDescriptors(limits.max_connections, transport.spareDescriptors);
-  if (certificate && certificate.expires.getTime() < Date.now()) {
-    log.warn("The certificate expired on {expires}", {
-      expires: certificate.expires.toISOString(),
-    });
+      }));
+    return { relay, metrics: port };
+  } catch (error) {
+    await relay.stop(0);
+    throw error;
   }
-  const following = certificate && listener.replaceCertificate
-    ? followCertificate(server.tls, certificate, (next) => {
+}
+
+function run<Message, Data>(
+  { server, metrics, shutdown }: Config,
+  files: Files,
+  parts: Parts<Message, Data>,
+  listeners: Listeners,
+): Relay {
+  const { hub, admission } = parts;
+  const { relay: listener } = listeners;
+  const watcher = files.certificate && listener.replaceCertificate
+    ? followCertificate(server.tls, files.certificate, (next) => {
       listener.replaceCertificate!(next);
-      certificate = next;
+      files.certificate = next;
     })
     : null;
-  onFailure.move();
 
-  async function shutDown(): Promise<Farewell> {
+  async function shutDown(): Promise<ShutdownReport> {
     admission.draining = true;
     await sleep(shutdown.delay_seconds);
-    farewell = { closed: 0, dropped: 0 };
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
     await settlesWithin(shutdown.timeout_seconds, hub.close());
-    hub.drop();
+    const report = hub.terminate();
     const left = Math.max(0, deadline - performance.now()) / 1000;
     await listener.stop(Math.min(left, LISTENER_GRACE_SECONDS));
-    await metricsListener?.stop(LISTENER_GRACE_SECONDS);
-    if (following) await settlesWithin(LISTENER_GRACE_SECONDS, following.stop());
-    metrics[Symbol.dispose]();
-    return farewell;
+    await listeners.metrics?.stop(LISTENER_GRACE_SECONDS);
+    if (watcher) await settlesWithin(LISTENER_GRACE_SECONDS, watcher.stop());
+    parts.metrics[Symbol.dispose]();
+    return report;
   }
   async function reload(): Promise<void> {
     if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
-    if (following) await following.look();
-    else if (certificate) {
+    if (watcher) await watcher.look();
+    else if (files.certificate) {
       log.warn("A new certificate needs a restart with server.transport native");
     }
   }
   let reloading = Promise.resolve();
-  let stopped: Promise<Farewell> | undefined;
+  let stopped: Promise<ShutdownReport> | undefined;
   const stop = () => stopped ??= shutDown();
 
   const died = [listener.died.then((why) => `The relay's listener died: ${why}`)];
-  if (metricsListener) {
-    died.push(metricsListener.died.then((why) => `The metrics listener died: ${why}`));
+  if (listeners.metrics) {
+    died.push(listeners.metrics.died.then((why) => `The metrics listener died: ${why}`));
   }
   return {
-    url: urlOf(certificate ? "wss" : "ws", server.hostname, listener.port),
-    metricsUrl: metricsListener &&
-      urlOf("http", config.metrics.hostname, metricsListener.port),
+    url: urlOf(files.certificate ? "wss" : "ws", server.hostname, listener.port),
+    metricsUrl: listeners.metrics && urlOf("http", metrics.hostname, listeners.metrics.port),
     died: Promise.race(died),
-    stats: () => hub.stats(),
+    stats: () => ({ ...hub.stats(), rejections: admission.rejections() }),
     reload: () => reloading = reloading.then(reload), // One after the other, so that the last one wins.
     stop,
     [Symbol.asyncDispose]: async () => void await stop(),
@@ -222,7 +270,7 @@ async function bind<T>(
 }
 
 function logLeave(peer: string, cause: Cause): void {
-  if (cause in CLOSE || cause === "idle") {
+  if (cause !== "closed" && cause !== "error" && cause !== "terminated") {
     log.warn("{peer} evicted: {cause}", { peer, cause });
   } else {
     log.debug("{peer} left: {cause}", { peer, cause });
@@ -238,6 +286,12 @@ function warnOfFewDescriptors(maxConnections: number, spare: number): void {
       "raise the limit (ulimit -n) or lower the key",
     { maxConnections, limit },
   );
+}
+
+function warnOfExpiry(certificate: Certificate | null): void {
+  if (!certificate || certificate.expires.getTime() >= Date.now()) return;
+  const expires = certificate.expires.toISOString();
+  log.warn("The certificate expired on {expires}", { expires });
 }
 
 function urlOf(scheme: string, hostname: string, port: number): string {

@@ -1,17 +1,26 @@
 /**
- * Who is let in: the facts that a decision needs, and a seat for each client that was admitted.
+ * Admission: a decision about every request to join, a seat for each client that was admitted, and a
+ * count of each refusal.
  *
  * @module
  */
 
 import { TrustedProxies } from "./client_address.ts";
 import type { Config } from "../config.ts";
-import { type HandshakeRequest, type Refusal, refuse, subprotocolOf } from "./handshake.ts";
-import type { Rejection } from "../hub.ts";
+import {
+  type HandshakeRequest,
+  parseHandshake,
+  type Refusal,
+  refuse,
+  type Rejection,
+  REJECTIONS,
+} from "./handshake.ts";
 import { log } from "../lib/log.ts";
 import type { AcceptsToken } from "./tokens.ts";
 
-/** A client that was admitted, from then until it has left. */
+export type { Rejection } from "./handshake.ts";
+
+/** The place of a client that was admitted, from then until it has left. */
 export interface Seat {
   /** The client as the logs name it, for example `192.0.2.7:51034`. */
   readonly peer: string;
@@ -21,7 +30,7 @@ export interface Seat {
   release(): void;
 }
 
-/** What an admission is made with. */
+/** The options of {@link Admission}. */
 export interface AdmissionOptions {
   /** Origins, token file and proxies. */
   readonly server: Config["server"];
@@ -29,14 +38,12 @@ export interface AdmissionOptions {
   readonly limits: Config["limits"];
   /** The tokens; `null` if anyone may connect. */
   readonly acceptsToken: AcceptsToken | null;
-  /** Called for every request that was refused. */
-  onReject(reason: Rejection): void;
 }
 
-/** How often the refusal of one origin is logged. */
+/** The time between two log lines about one origin. */
 const REMINDER_MILLISECONDS = 60_000;
 
-/** How many origins are remembered for that; beyond it refusals are counted and no longer logged. */
+/** The most origins that are remembered for that; refusals of others are counted and not logged. */
 const MAX_REMEMBERED_ORIGINS = 100;
 
 /** Decides over requests, and counts the seats that are taken. */
@@ -50,6 +57,10 @@ export class Admission {
   readonly #proxies: TrustedProxies;
   readonly #seats = new Map<string, number>();
   readonly #loggedOrigins = new Map<string, number>();
+  readonly #rejections = Object.fromEntries(REJECTIONS.map((reason) => [reason, 0])) as Record<
+    Rejection,
+    number
+  >;
   #taken = 0;
 
   /** Begins with all seats free. */
@@ -62,10 +73,11 @@ export class Admission {
 
   /** Takes a seat for a request, or says why it may not join. */
   admit(request: HandshakeRequest, peer: { hostname: string; port: number }): Seat | Refusal {
-    const { limits, onReject } = this.#options;
+    const { limits } = this.#options;
     const address = this.#proxies.clientOf(peer.hostname, request.header("x-forwarded-for"));
     const ofAddress = this.#seats.get(address) ?? 0;
-    const refusal = refuse(request, {
+    const handshake = parseHandshake(request);
+    const refusal = refuse(handshake, {
       draining: this.draining,
       connected: this.#taken,
       maxConnections: limits.max_connections,
@@ -75,8 +87,8 @@ export class Admission {
       acceptsToken: this.acceptsToken,
     });
     if (refusal) {
-      onReject(refusal.reason);
-      if (refusal.reason === "origin") this.#logOrigin(request.header("origin")!);
+      this.countRejection(refusal.reason);
+      if (refusal.reason === "origin") this.#logOrigin(handshake.origin!);
       return refusal;
     }
     this.#taken++;
@@ -84,7 +96,7 @@ export class Admission {
     let free = false;
     return {
       peer: nameOf(address, peer),
-      subprotocol: subprotocolOf(request),
+      subprotocol: handshake.subprotocol,
       release: () => {
         if (free) return;
         free = true;
@@ -94,6 +106,16 @@ export class Admission {
         else this.#seats.delete(address);
       },
     };
+  }
+
+  /** Counts a request that was refused before there was anything to decide about. */
+  countRejection(reason: Rejection): void {
+    this.#rejections[reason]++;
+  }
+
+  /** Takes a snapshot of how many requests were refused, by reason. */
+  rejections(): Record<Rejection, number> {
+    return { ...this.#rejections };
   }
 
   #logOrigin(origin: string): void {

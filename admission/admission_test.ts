@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CLOSE } from "../hub.ts";
+import { CLOSE } from "../transport/close.ts";
 import { closeAll, connect, connectAll } from "../testing/client.ts";
 import { Program, run } from "../testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";

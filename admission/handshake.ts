@@ -1,13 +1,26 @@
 /**
- * May this request join? A pure decision, the same for every transport.
+ * The handshake: a request to join, read once, and the pure decision about it, the same for every
+ * transport.
  *
  * @module
  */
 
 import { STATUS_CODE } from "@std/http";
-import type { Rejection } from "../hub.ts";
 
-/** What a decision looks at in a request. */
+/** The reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
+export const REJECTIONS = [
+  "origin",
+  "token",
+  "full",
+  "per_ip",
+  "draining",
+  "bad_request",
+] as const;
+
+/** One reason for which a request may not join. */
+export type Rejection = typeof REJECTIONS[number];
+
+/** A request as a platform hands it over. */
 export interface HandshakeRequest {
   /** The method in upper case. */
   readonly method: string;
@@ -17,7 +30,29 @@ export interface HandshakeRequest {
   header(name: string): string | null;
 }
 
-/** What a decision looks at in the relay. */
+/** What a request says about joining. */
+export interface Handshake {
+  /** The method in upper case. */
+  readonly method: string;
+  /** The path without its query. */
+  readonly path: string;
+  /** Whether it asks for a WebSocket (RFC 6455 §4.2.1). */
+  readonly upgrade: boolean;
+  /** `Sec-WebSocket-Version`. */
+  readonly version: string | null;
+  /** `Sec-WebSocket-Key`. */
+  readonly key: string | null;
+  /** The subprotocols that it offers, in its order, tokens among them. */
+  readonly subprotocols: readonly string[];
+  /** The subprotocol to answer (RFC 6455 §4.2.2): never a token; `null` for none. */
+  readonly subprotocol: string | null;
+  /** The token, from `Authorization` (RFC 6750 §2.1) or from the subprotocols. */
+  readonly token: string | null;
+  /** The page that connects; browsers always say it (RFC 6455 §10.2). */
+  readonly origin: string | null;
+}
+
+/** The state of the relay that a decision depends on. */
 export interface RelayState {
   /** Tells whether pages of an origin may connect. */
   allowsOrigin(origin: string): boolean;
@@ -37,7 +72,7 @@ export interface RelayState {
 
 /** The answer to a request that may not join. */
 export interface Refusal {
-  /** Under which reason it counts. */
+  /** The reason under which it counts. */
   readonly reason: Rejection;
   /** The HTTP status. */
   readonly status: number;
@@ -47,142 +82,168 @@ export interface Refusal {
   readonly body: string;
 }
 
-const HOW_TO_CONNECT = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
+/** The refusal of a request that cannot be read at all. */
+export const UNREADABLE: Refusal = bad(
+  STATUS_CODE.BadRequest,
+  "the request could not be understood",
+);
 
-/** How long a client is asked to stay away from a relay that is full or shutting down. */
-const RETRY_AFTER_SECONDS = "10";
+/** A subprotocol that asks for no more than the relay does: there for browsers, which send tokens this way. */
+const SUBPROTOCOL = "relay";
+
+/** The prefix of a token among the subprotocols. */
+const TOKEN_PREFIX = "bearer.";
+
+/** Reads what a request says about joining. */
+export function parseHandshake({ method, path, header }: HandshakeRequest): Handshake {
+  const subprotocols = listOf(header("sec-websocket-protocol"));
+  return {
+    method,
+    path,
+    upgrade: namesItem(header("upgrade"), "websocket") &&
+      namesItem(header("connection"), "upgrade"),
+    version: header("sec-websocket-version"),
+    key: header("sec-websocket-key"),
+    subprotocols,
+    subprotocol: subprotocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : null,
+    token: tokenOf(header("authorization"), subprotocols),
+    origin: header("origin"),
+  };
+}
 
 /**
  * Decides whether a request may become a member.
  *
- * The handshake is checked as RFC 6455 §4.2.1 asks; what a platform leaves unchecked (the method, the
- * version) is checked here.
+ * The handshake is checked as RFC 6455 §4.2.1 asks, also where a platform does not (the method, the
+ * version). The first check that fails decides: origin and token come before the state of the relay,
+ * so a stranger does not learn whether it is full.
  *
  * @returns The refusal, or `null` if the request may be upgraded.
  */
-export function refuse(
-  request: HandshakeRequest,
-  state: RelayState,
-): Refusal | null {
-  const { method, path } = request;
-  if (path !== "/") {
-    return bad(STATUS_CODE.NotFound, "the relay answers on / only");
-  }
-  if (method !== "GET") {
-    return bad(
-      STATUS_CODE.MethodNotAllowed,
-      `${HOW_TO_CONNECT}, got ${method}`,
-      { allow: "GET" },
-    );
-  }
-  if (
-    !lists(request, "upgrade", "websocket") ||
-    !lists(request, "connection", "upgrade")
-  ) {
-    return bad(
-      STATUS_CODE.UpgradeRequired,
-      `this is a WebSocket relay: ${HOW_TO_CONNECT}`,
-      {
-        upgrade: "websocket",
-      },
-    );
-  }
-  if (request.header("sec-websocket-version") !== "13") {
-    return bad(
-      STATUS_CODE.UpgradeRequired,
-      "Sec-WebSocket-Version must be 13",
-      {
-        upgrade: "websocket",
-        "sec-websocket-version": "13",
-      },
-    );
-  }
-  if (
-    !/^[A-Za-z0-9+/]{22}==$/.test(request.header("sec-websocket-key") ?? "")
-  ) {
-    return bad(
-      STATUS_CODE.BadRequest,
-      "Sec-WebSocket-Key must be 16 bytes in base64",
-    );
-  }
-  const offered = subprotocols(request);
-  if (!offered.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name))) {
-    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
-  }
-  if (new Set(offered).size < offered.length) {
-    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
-  }
-  const origin = request.header("origin");
-  if (origin !== null && !state.allowsOrigin(origin)) {
-    return {
-      reason: "origin",
-      status: STATUS_CODE.Forbidden,
-      headers: {},
-      body: "pages of this origin may not connect",
-    };
-  }
-  const token = tokenOf(request);
-  if (state.acceptsToken && !(token !== null && state.acceptsToken(token))) {
-    return {
-      reason: "token",
-      status: STATUS_CODE.Unauthorized,
-      headers: { "www-authenticate": "Bearer" },
-      body: token === null
-        ? "a token is needed: Authorization: Bearer, or the subprotocols relay and bearer.<token>"
-        : "the token is wrong",
-    };
-  }
-  if (state.draining) {
-    return unavailable("draining", "the relay is shutting down");
-  }
-  if (state.connected >= state.maxConnections) {
-    return unavailable("full", "the relay is full");
-  }
-  if (state.connectedFromAddress >= state.maxConnectionsPerAddress) {
-    const status = STATUS_CODE.TooManyRequests;
-    return { ...unavailable("per_ip", "this address has too many connections"), status };
+export function refuse(handshake: Handshake, state: RelayState): Refusal | null {
+  for (const check of CHECKS) {
+    const refusal = check(handshake, state);
+    if (refusal) return refusal;
   }
   return null;
 }
 
-/** What a client offers that speaks no more than the relay does: there for browsers, which send tokens so. */
-const SUBPROTOCOL = "relay";
+type Check = (handshake: Handshake, state: RelayState) => Refusal | null;
 
-/** Before a token among the subprotocols. */
-const TOKEN_PREFIX = "bearer.";
+const CHECKS: readonly Check[] = [
+  checkPath,
+  checkMethod,
+  checkUpgrade,
+  checkVersion,
+  checkKey,
+  checkSubprotocols,
+  checkOrigin,
+  checkToken,
+  checkDraining,
+  checkRoom,
+  checkAddress,
+];
 
-/** Chooses the subprotocol to answer to a request (RFC 6455 §4.2.2): never the token. */
-export function subprotocolOf(request: HandshakeRequest): string | null {
-  return subprotocols(request).includes(SUBPROTOCOL) ? SUBPROTOCOL : null;
+const HOW_TO_CONNECT = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
+
+function checkPath({ path }: Handshake): Refusal | null {
+  return path === "/" ? null : bad(STATUS_CODE.NotFound, "the relay answers on / only");
 }
 
-/** Reads the subprotocols that a request offers, in its order. */
-function subprotocols(request: HandshakeRequest): string[] {
-  const header = request.header("sec-websocket-protocol") ?? "";
-  return header === "" ? [] : header.split(",").map((name) => name.trim());
+function checkMethod({ method }: Handshake): Refusal | null {
+  if (method === "GET") return null;
+  return bad(STATUS_CODE.MethodNotAllowed, `${HOW_TO_CONNECT}, got ${method}`, { allow: "GET" });
 }
 
-/** Reads the token of a request: from `Authorization` (RFC 6750 §2.1), or from the subprotocols. */
-function tokenOf(request: HandshakeRequest): string | null {
-  const [, bearer] = /^bearer +(\S+)$/i.exec(request.header("authorization") ?? "") ?? [];
+function checkUpgrade({ upgrade }: Handshake): Refusal | null {
+  if (upgrade) return null;
+  return bad(STATUS_CODE.UpgradeRequired, `this is a WebSocket relay: ${HOW_TO_CONNECT}`, {
+    upgrade: "websocket",
+  });
+}
+
+function checkVersion({ version }: Handshake): Refusal | null {
+  if (version === "13") return null;
+  return bad(STATUS_CODE.UpgradeRequired, "Sec-WebSocket-Version must be 13", {
+    upgrade: "websocket",
+    "sec-websocket-version": "13",
+  });
+}
+
+function checkKey({ key }: Handshake): Refusal | null {
+  if (/^[A-Za-z0-9+/]{22}==$/.test(key ?? "")) return null;
+  return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64");
+}
+
+function checkSubprotocols({ subprotocols }: Handshake): Refusal | null {
+  if (!subprotocols.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name))) {
+    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
+  }
+  if (new Set(subprotocols).size < subprotocols.length) {
+    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
+  }
+  return null;
+}
+
+function checkOrigin({ origin }: Handshake, { allowsOrigin }: RelayState): Refusal | null {
+  if (origin === null || allowsOrigin(origin)) return null;
+  return {
+    reason: "origin",
+    status: STATUS_CODE.Forbidden,
+    headers: {},
+    body: "pages of this origin may not connect",
+  };
+}
+
+function checkToken({ token }: Handshake, { acceptsToken }: RelayState): Refusal | null {
+  if (!acceptsToken || (token !== null && acceptsToken(token))) return null;
+  return {
+    reason: "token",
+    status: STATUS_CODE.Unauthorized,
+    headers: { "www-authenticate": "Bearer" },
+    body: token === null
+      ? "a token is needed: Authorization: Bearer, or the subprotocols relay and bearer.<token>"
+      : "the token is wrong",
+  };
+}
+
+function checkDraining(_: Handshake, { draining }: RelayState): Refusal | null {
+  return draining ? unavailable("draining", "the relay is shutting down") : null;
+}
+
+function checkRoom(_: Handshake, { connected, maxConnections }: RelayState): Refusal | null {
+  return connected >= maxConnections ? unavailable("full", "the relay is full") : null;
+}
+
+function checkAddress(_: Handshake, state: RelayState): Refusal | null {
+  if (state.connectedFromAddress < state.maxConnectionsPerAddress) return null;
+  const status = STATUS_CODE.TooManyRequests;
+  return { ...unavailable("per_ip", "this address has too many connections"), status };
+}
+
+function tokenOf(authorization: string | null, subprotocols: readonly string[]): string | null {
+  const [, bearer] = /^bearer +(\S+)$/i.exec(authorization ?? "") ?? [];
   if (bearer !== undefined) return bearer;
-  const offered = subprotocols(request).find((name) => name.startsWith(TOKEN_PREFIX));
+  const offered = subprotocols.find((name) => name.startsWith(TOKEN_PREFIX));
   return offered?.slice(TOKEN_PREFIX.length) ?? null;
 }
 
-/** Tells whether a comma-separated header has an item, whatever its case (RFC 9110 §5.6.1). */
-function lists(request: HandshakeRequest, name: string, item: string): boolean {
-  const items = (request.header(name) ?? "").toLowerCase().split(",");
-  return items.some((each) => each.trim() === item);
+/** Reads a comma-separated header (RFC 9110 §5.6.1). */
+function listOf(header: string | null): string[] {
+  return header === null || header === "" ? [] : header.split(",").map((item) => item.trim());
 }
 
-function bad(
-  status: number,
-  body: string,
-  headers: Record<string, string> = {},
-): Refusal {
+/** Tells whether a comma-separated header has an item, whatever its case. */
+function namesItem(header: string | null, item: string): boolean {
+  return listOf(header).some((each) => each.toLowerCase() === item);
+}
+
+function bad(status: number, body: string, headers: Record<string, string> = {}): Refusal {
   return { reason: "bad_request", status, headers, body };
 }
+
+/** The time in seconds that a client is asked to stay away from a relay that is full or shutting down. */
+const RETRY_AFTER_SECONDS = "10";
 
 function unavailable(reason: Rejection, body: string): Refusal {
   const headers = { "retry-after": RETRY_AFTER_SECONDS };

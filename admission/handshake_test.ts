@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type HandshakeRequest, refuse, type RelayState, subprotocolOf } from "./handshake.ts";
+import { type Handshake, parseHandshake, refuse, type RelayState } from "./handshake.ts";
 
 const OPEN: RelayState = {
   draining: false,
@@ -19,7 +19,7 @@ const UPGRADE: Record<string, string> = {
 
 function request(changes: Record<string, string | undefined> = {}, method = "GET", path = "/") {
   const headers: Record<string, string | undefined> = { ...UPGRADE, ...changes };
-  return { method, path, header: (name) => headers[name] ?? null } satisfies HandshakeRequest;
+  return parseHandshake({ method, path, header: (name) => headers[name] ?? null });
 }
 
 const LOCKED: RelayState = { ...OPEN, acceptsToken: (token) => token === "secret" };
@@ -42,15 +42,14 @@ for (const headers of PASSES) {
   });
 }
 
-Deno.test("subprotocolOf answers relay where it is offered, and never a token", () => {
-  const answer = (offered?: string) =>
-    subprotocolOf(request({ "sec-websocket-protocol": offered }));
+Deno.test("parseHandshake answers relay where it is offered, and never a token", () => {
+  const answer = (offered?: string) => request({ "sec-websocket-protocol": offered }).subprotocol;
   assertEquals([answer(), answer("chat"), answer("bearer.relay")], [null, null, null]);
   assertEquals([answer("relay"), answer("chat,relay , bearer.x")], ["relay", "relay"]);
 });
 
 const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
-const CASES: [what: string, HandshakeRequest, RelayState, ReturnType<typeof refuse>][] = [
+const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] = [
   ["another path", request({}, "GET", "/chat"), OPEN, {
     reason: "bad_request",
     status: 404,

@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { CLOSE, EVICTIONS, REJECTIONS } from "../hub.ts";
+import { REJECTIONS } from "../admission/handshake.ts";
+import { EVICTIONS } from "../hub.ts";
+import { CLOSE } from "../transport/close.ts";
 import { DEFAULT_CONFIG } from "../config.ts";
 import { HELP } from "../config/flags.ts";
 import { KEYS, wanted } from "../config/schema.ts";

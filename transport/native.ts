@@ -4,12 +4,12 @@
  * @module
  */
 
-import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
-import type { Refusal } from "../admission/handshake.ts";
-import type { Cause, Close, Connection, Hub, Member } from "../hub.ts";
+import { type Refusal, UNREADABLE } from "../admission/handshake.ts";
+import type { Cause, Connection, Ending, Member, Membership } from "../hub.ts";
 import { type Listener, watch } from "../lib/listener.ts";
+import { CLOSE } from "./close.ts";
 import type { ListenOptions, Transport } from "./transport.ts";
 
 /** A message as the platform hands it over: text or binary. */
@@ -26,13 +26,13 @@ export const native: Transport<NativeMessage, NativeMessage> = {
   listen,
 };
 
-/** How long a socket may take from its upgrade until it is open; who vanishes in between is never reported. */
+/** The time that a socket may take from its upgrade until it is open; a client that vanishes in between is never reported. */
 const OPENING_SECONDS = 2;
 
-/** How long a client that is evicted may take to fall silent: no close frame passes messages under way. */
+/** The time that an evicted client has to fall silent: no close frame passes messages under way. */
 const FAREWELL_SECONDS = 0.1;
 
-type NativeHub = Hub<NativeMessage, NativeMessage>;
+type Members = Membership<NativeMessage, NativeMessage>;
 
 // deno-lint-ignore require-await -- other transports have to wait, so all errors are rejections.
 async function listen(
@@ -41,7 +41,7 @@ async function listen(
   // Without this each connection keeps a buffer as large as the largest message it was ever sent.
   Deno.env.set("DENO_USE_WRITEV", "1");
 
-  const { hub, admission, idleTimeoutSeconds, certificate } = options;
+  const { members, idleTimeoutSeconds, certificate } = options;
 
   const server = Deno.serve({
     hostname: options.hostname,
@@ -49,13 +49,11 @@ async function listen(
     ...(certificate && { cert: certificate.cert, key: certificate.key }),
     onListen: () => {},
     onError: () => {
-      hub.reject("bad_request");
-      return new Response("the request could not be understood\n", {
-        status: STATUS_CODE.BadRequest,
-      });
+      options.countRejection(UNREADABLE.reason);
+      return answer(UNREADABLE);
     },
   }, (request, info) => {
-    const seat = admission.admit({
+    const seat = options.admit({
       method: request.method,
       path: URL.parse(request.url)?.pathname ?? "",
       header: (name) => request.headers.get(name),
@@ -66,7 +64,7 @@ async function listen(
       const { socket, response } = Deno.upgradeWebSocket(request, {
         idleTimeout: idleTimeoutSeconds,
       });
-      attach(hub, socket, seat);
+      attach(members, socket, seat);
       // By hand, since the platform finds a subprotocol only where a space follows each comma.
       if (seat.subprotocol) response.headers.set("sec-websocket-protocol", seat.subprotocol);
       return response;
@@ -80,30 +78,26 @@ async function listen(
 }
 
 /** Ties a socket to the hub: joined when it opens, messages while it is a member, left when it ends. */
-function attach(
-  hub: NativeHub,
-  socket: WebSocket,
-  seat: Seat,
-): void {
-  let member: Member<NativeMessage> | undefined;
+function attach(members: Members, socket: WebSocket, seat: Seat): void {
+  let member: Member | undefined;
   const opening = setTimeout(seat.release, OPENING_SECONDS * 1000);
   socket.onopen = () => {
     clearTimeout(opening);
-    member = hub.join(new NativeConnection(socket, seat));
+    member = members.join(new NativeConnection(socket, seat));
   };
   socket.onmessage = ({ data }: MessageEvent<NativeMessage>) => {
-    hub.publish(
+    members.publish(
       member!,
       data,
       typeof data === "string" ? Buffer.byteLength(data) : data.byteLength,
     );
   };
   socket.onclose = (event) => {
-    if (member) hub.leave(member, causeOf(event));
+    if (member) members.leave(member, causeOf(event));
   };
 }
 
-/** What the hub is given of an open client. */
+/** The transport's side of an open client. */
 class NativeConnection implements Connection<NativeMessage> {
   readonly #socket: WebSocket;
   readonly #seat: Seat;
@@ -125,12 +119,13 @@ class NativeConnection implements Connection<NativeMessage> {
     this.#socket.send(message);
   }
 
-  close({ code, reason }: Close): void {
+  close(ending: Ending): void {
+    const { code, reason } = CLOSE[ending];
     this.#socket.close(code, reason);
   }
 
-  evict(close: Close): void {
-    const timer = setTimeout(() => this.close(close), FAREWELL_SECONDS * 1000);
+  evict(ending: Ending): void {
+    const timer = setTimeout(() => this.close(ending), FAREWELL_SECONDS * 1000);
     this.#socket.addEventListener("close", () => clearTimeout(timer), { once: true });
   }
 

@@ -1,21 +1,26 @@
 /**
- * What the relay asks of a transport: listen, upgrade, and turn sockets into members.
+ * The contract of a transport: it listens, upgrades requests, and turns sockets into members.
  *
  * @module
  */
 
-import type { Admission } from "../admission/admission.ts";
-import type { Encoded, Hub } from "../hub.ts";
+import type { Seat } from "../admission/admission.ts";
+import type { HandshakeRequest, Refusal, Rejection } from "../admission/handshake.ts";
+import type { Encoded, Membership } from "../hub.ts";
 import type { Listener } from "../lib/listener.ts";
 import type { Certificate } from "./certificate.ts";
 
 export type { Listener } from "../lib/listener.ts";
 export type { Certificate } from "./certificate.ts";
 
-/** What a transport listens with. */
+/** The options of {@link Transport.listen}. */
 export interface ListenOptions<Message, Data> {
-  /** The hub that open clients join. */
-  readonly hub: Hub<Message, Data>;
+  /** Admits a request, or says why it may not join; counts and logs the refusal. */
+  admit(request: HandshakeRequest, peer: { hostname: string; port: number }): Seat | Refusal;
+  /** Counts a request that could not even be read. */
+  countRejection(reason: Rejection): void;
+  /** The hub's side of an open client: join, publish, leave. */
+  readonly members: Membership<Message, Data>;
   /** The address to bind, for example `0.0.0.0`. */
   readonly hostname: string;
   /** The port to bind; 0 takes a free one. */
@@ -26,8 +31,6 @@ export interface ListenOptions<Message, Data> {
   readonly idleTimeoutSeconds: number;
   /** The largest message; a transport may refuse a larger one itself. */
   readonly maxMessageBytes: number;
-  /** Decides who may join. */
-  readonly admission: Admission;
   /** How many files the process may open, as far as that is known. */
   readonly maxDescriptors: number | null;
 }

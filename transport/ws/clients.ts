@@ -8,8 +8,9 @@ import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocket } from "ws";
-import { CLOSE, type Close, type Connection, type Hub, type Member } from "../../hub.ts";
 import type { Seat } from "../../admission/admission.ts";
+import type { Connection, Ending, Member, Membership } from "../../hub.ts";
+import { CLOSE } from "../close.ts";
 import type { WsMessage } from "./frames.ts";
 
 /** Gives the close frame that `ws` itself sends for a message that is too big the reason of the contract. */
@@ -20,10 +21,10 @@ export class ReasonedWebSocket extends WebSocket {
   }
 }
 
-/** How long a client that is evicted has to take its close frame. */
+/** The time that an evicted client has to take its close frame. */
 const FAREWELL_SECONDS = 1;
 
-/** How often within the idle timeout all clients are looked at. */
+/** How many times within the idle timeout all clients are looked at. */
 const SWEEPS = 20;
 
 /** After so many sweeps in silence a client is pinged: half of the timeout has passed for certain. */
@@ -35,7 +36,7 @@ const DROP_AFTER = SWEEPS;
 /** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
 const NO_CLOSE_FRAME = 1006;
 
-/** An open client: what the hub is given of it, and how long it has been silent. */
+/** The transport's side of an open client, and how long it has been silent. */
 class Client implements Connection<Buffer> {
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
@@ -62,13 +63,14 @@ class Client implements Connection<Buffer> {
     this.#socket.write(frames);
   }
 
-  close({ code, reason }: Close): void {
+  close(ending: Ending): void {
+    const { code, reason } = CLOSE[ending];
     this.#webSocket.close(code, reason);
   }
 
-  evict(close: Close): void {
+  evict(ending: Ending): void {
     if (this.backlog() > 0) return this.terminate();
-    this.close(close);
+    this.close(ending);
     this.terminateSoon();
   }
 
@@ -105,15 +107,15 @@ class Client implements Connection<Buffer> {
   }
 }
 
-/** Ties open clients to a hub, and drops those that are silent. */
+/** The open clients of one listener: tied to the hub, and dropped when they are silent. */
 export class WsClients {
-  readonly #hub: Hub<WsMessage, Buffer>;
-  readonly #clients = new Map<Client, Member<Buffer>>();
+  readonly #members: Membership<WsMessage, Buffer>;
+  readonly #clients = new Map<Client, Member>();
   #sweeping: ReturnType<typeof setInterval> | undefined;
 
   /** Begins without clients. */
-  constructor(hub: Hub<WsMessage, Buffer>) {
-    this.#hub = hub;
+  constructor(members: Membership<WsMessage, Buffer>) {
+    this.#members = members;
   }
 
   /** Begins to watch for silence. */
@@ -123,22 +125,22 @@ export class WsClients {
 
   /** Makes an open client a member, until it ends. */
   add(webSocket: WebSocket, socket: Socket, seat: Seat): void {
-    const hub = this.#hub;
+    const members = this.#members;
     const client = new Client(webSocket, socket, seat);
-    const member = hub.join(client);
+    const member = members.join(client);
     this.#clients.set(client, member);
     webSocket.on("message", (data, binary) => {
       const payload = data as Buffer; // The type that `ws` is set to hand over.
-      hub.publish(member, { payload, binary }, payload.length);
+      members.publish(member, { payload, binary }, payload.length);
     });
     webSocket.on("error", (error) => {
       const { code } = error as NodeJS.ErrnoException;
-      hub.leave(member, code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? "too_big" : "error");
+      members.leave(member, code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? "too_big" : "error");
       client.terminateSoon();
     });
     webSocket.on("close", (code) => {
       this.#clients.delete(client);
-      hub.leave(member, code === NO_CLOSE_FRAME ? "error" : "closed");
+      members.leave(member, code === NO_CLOSE_FRAME ? "error" : "closed");
     });
   }
 
@@ -150,7 +152,7 @@ export class WsClients {
   #sweep(): void {
     for (const [client, member] of this.#clients) {
       if (!client.sweep()) continue;
-      this.#hub.leave(member, "idle");
+      this.#members.leave(member, "idle");
       client.terminate();
     }
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { STATUS_CODE, STATUS_TEXT } from "@std/http";
+import { STATUS_TEXT } from "@std/http";
 import type { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -13,7 +13,7 @@ import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocketServer } from "ws";
 import type { Seat } from "../../admission/admission.ts";
-import { type HandshakeRequest, type Refusal, subprotocolOf } from "../../admission/handshake.ts";
+import { type HandshakeRequest, type Refusal, UNREADABLE } from "../../admission/handshake.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
 import type { ListenOptions, Transport, TransportListener } from "../transport.ts";
 import { ReasonedWebSocket, WsClients } from "./clients.ts";
@@ -36,7 +36,7 @@ export const ws: Transport<WsMessage, Buffer> = {
 };
 
 async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<TransportListener> {
-  const { hub, admission, certificate } = options;
+  const { members, certificate } = options;
   const head = { maxHeaderSize: MAX_HEADER_BYTES };
   const tls = certificate &&
     createTlsServer({
@@ -50,19 +50,20 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   // Beyond this the platform closes connections at once, before it runs out of descriptors.
   server.maxConnections = Math.max(1, (options.maxDescriptors ?? Infinity) - ws.spareDescriptors);
   const handshakes = new Handshakes(server);
-  const clients = new WsClients(hub);
+  const clients = new WsClients(members);
+  const subprotocols = new WeakMap<IncomingMessage, string | null>();
   const upgrader = new WebSocketServer({
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: options.maxMessageBytes,
-    handleProtocols: (_offered, request) => subprotocolOf(facts(request)) ?? false,
+    handleProtocols: (_offered, request) => subprotocols.get(request) ?? false,
     WebSocket: ReasonedWebSocket,
   });
 
   const admit = (request: IncomingMessage): Seat | Refusal => {
     const { remoteAddress: hostname = "unknown", remotePort: port = 0 } = request.socket;
-    return admission.admit(facts(request), { hostname, port });
+    return options.admit(read(request), { hostname, port });
   };
   server.on("request", (request, response) => {
     const seat = admit(request);
@@ -76,6 +77,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     const seat = admit(request);
     if ("status" in seat) return socket.end(answer(seat));
     socket.once("close", seat.release);
+    subprotocols.set(request, seat.subprotocol);
     request.headers.upgrade = "websocket"; // The library allows no other protocols beside it.
     upgrader.handleUpgrade(request, socket, rest, (client) => {
       handshakes.finished(socket);
@@ -83,12 +85,12 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     });
   });
   upgrader.on("wsClientError", (_error, socket) => {
-    hub.reject(UNREADABLE.reason);
+    options.countRejection(UNREADABLE.reason);
     (socket as Socket).end(answer(UNREADABLE));
   });
   server.on("clientError", (_error, socket) => {
     if (!socket.writable) return socket.destroy(); // It went away in the middle.
-    hub.reject(UNREADABLE.reason);
+    options.countRejection(UNREADABLE.reason);
     socket.end(answer(UNREADABLE));
   });
 
@@ -142,14 +144,8 @@ function nameOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
 
-const UNREADABLE: Refusal = {
-  reason: "bad_request",
-  status: STATUS_CODE.BadRequest,
-  headers: {},
-  body: "the request could not be understood",
-};
-
-function facts({ method = "", url = "", headers }: IncomingMessage): HandshakeRequest {
+/** Reads what a decision needs. */
+function read({ method = "", url = "", headers }: IncomingMessage): HandshakeRequest {
   const path = URL.parse(url.startsWith("/") ? `http://relay${url}` : url)?.pathname ?? "";
   return { method, path, header: (name) => headers[name]?.toString() ?? null };
 }

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { CLOSE } from "../../hub.ts";
+import { CLOSE } from "../close.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
 import { closeAll, connect, connectAll } from "../../testing/client.ts";
 import { Program, ROOT, run } from "../../testing/program.ts";

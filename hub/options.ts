@@ -1,0 +1,73 @@
+/**
+ * The options of a hub, and the numbers that it shows.
+ *
+ * @module
+ */
+
+import type { Cause, Encoded, Eviction, Member } from "./connection.ts";
+
+/** The options of a hub. Sizes are in bytes. */
+export interface HubOptions<Message, Data> {
+  /** Turns the messages of one batch into what connections are given to write. */
+  encode(messages: Message[]): Encoded<Data>;
+  /** Whether a sender receives its own messages. Default: true. */
+  echo?: boolean;
+  /** How many deliveries one batch may come to, so that one turn is never long. Default: no limit. */
+  maxBatchDeliveries?: number;
+  /** The largest message taken in; a member that sends a larger one is evicted as `too_big`. */
+  maxMessageBytes: number;
+  /** The backlog over which a member is slow, checked before each batch. */
+  maxBacklogBytes: number;
+  /**
+   * What happens to a slow member: it is evicted, or messages are skipped for it until nothing of its
+   * backlog is left. Default: `disconnect`.
+   */
+  slowClient?: "disconnect" | "drop";
+  /**
+   * How many messages a second a member may send, and how many at once after a quiet second; one that
+   * sends more is evicted for its `rate`. Default: no limit.
+   */
+  maxMessagesPerSecond?: number;
+  /** Called after a member has joined. */
+  onJoin?(member: Member): void;
+  /** Called after a member has left, once for each. */
+  onLeave?(member: Member, cause: Cause): void;
+  /** Called after a batch was handed to all members, with the time that took. */
+  onBatch?(seconds: number): void;
+}
+
+/** A snapshot of a hub's numbers. All but `connected`, the queue and the backlog only ever grow. */
+export interface HubStats {
+  /** Members now; always `connections - disconnections`. */
+  connected: number;
+  /** Members that joined. */
+  connections: number;
+  /** Members that left, each once. */
+  disconnections: number;
+  /** Messages taken in. */
+  messages: number;
+  /** Their payload bytes. */
+  receivedBytes: number;
+  /** Messages handed to a connection. */
+  deliveries: number;
+  /** Their payload bytes. */
+  sentBytes: number;
+  /** Messages that were skipped for slow members. */
+  droppedMessages: number;
+  /** Members that the relay removed, by reason. */
+  evictions: Record<Eviction, number>;
+  /** Messages that wait for their turn to be sent. */
+  queuedMessages: number;
+  /** Unsent bytes over all members. */
+  backlogBytes: number;
+  /** The largest backlog of one member. */
+  backlogBytesMax: number;
+}
+
+/** How a shutdown went for the clients that were connected when their turn came. */
+export interface ShutdownReport {
+  /** How many closed the connection when they were told to. */
+  readonly closed: number;
+  /** How many did not, or failed on the way. */
+  readonly terminated: number;
+}

@@ -1,0 +1,23 @@
+/**
+ * The close frames of the relay: every code and reason that it sends of its own accord.
+ *
+ * @module
+ */
+
+import type { Ending } from "../hub.ts";
+
+/** The code and the reason of a close frame (RFC 6455 §5.5.1, §7.4.1). */
+export interface Close {
+  /** The status code. */
+  readonly code: number;
+  /** The reason: constant text, so that it never exceeds 123 bytes or repeats what a client sent. */
+  readonly reason: string;
+}
+
+/** The close frame for each cause for which the relay ends a connection. */
+export const CLOSE: Readonly<Record<Ending, Close>> = {
+  shutdown: { code: 1001, reason: "server shutting down" },
+  slow: { code: 1008, reason: "slow consumer" },
+  rate: { code: 1008, reason: "message rate exceeded" },
+  too_big: { code: 1009, reason: "message too big" },
+};
