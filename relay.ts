@@ -7,9 +7,9 @@
 import { Admission } from "./admission/admission.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { type Cause, CLOSE, Hub, type HubStats } from "./hub.ts";
+import { descriptorLimit } from "./lib/descriptors.ts";
 import { log } from "./lib/log.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
-import { descriptorLimit } from "./metrics/process.ts";
 import { followCertificate, loadCertificate } from "./transport/certificate.ts";
 import { loadTokens } from "./admission/tokens.ts";
 import { native } from "./transport/native.ts";
