@@ -1,8 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { CLOSE, EVICTIONS, REJECTIONS } from "../hub.ts";
-import { DEFAULT_CONFIG } from "../config.ts";
-import { HELP } from "../config/flags.ts";
-import { KEYS, wanted } from "../config/schema.ts";
+import { DEFAULT_CONFIG, HELP } from "../config.ts";
+import { describeWanted, KEYS } from "../config/schema.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { anchorsOf, commandsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
 import { ROOT, run } from "../testing/program.ts";
@@ -40,7 +39,7 @@ function settings(): Row[] {
       DEFAULT_CONFIG,
     );
     const shown = Array.isArray(value) || value === "" ? JSON.stringify(value) : `${value}`;
-    return { key: path, default: shown, wanted: wanted(key) };
+    return { key: path, default: shown, wanted: describeWanted(key) };
   });
 }
 
