@@ -23,11 +23,11 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       reason: "server shutting down",
     });
     assertEquals(await program.exited(), 0);
-    assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 0 dropped$/);
+    assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 0 terminated$/);
   });
 }
 
-Deno.test("program ends with 0 and counts a client that never reads as dropped", async () => {
+Deno.test("program ends with 0 and counts a client that never reads as terminated", async () => {
   const env = { RELAY_SHUTDOWN_TIMEOUT_SECONDS: "1" };
   await using program = await Program.start({ args: FREE_PORTS, env });
   await using alice = await connect(program);
@@ -44,7 +44,7 @@ Deno.test("program ends with 0 and counts a client that never reads as dropped",
   }
   program.signal("SIGTERM");
   assertEquals(await program.exited(), 0);
-  assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 1 dropped$/);
+  assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 1 terminated$/);
 });
 
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
@@ -190,7 +190,7 @@ Deno.test("program logs JSON lines if asked to, from the first to the last", asy
   assertEquals([started.transport, started.tls], ["native", "off"]);
   assertMatch(joined.peer, /^127\.0\.0\.1:\d+$/);
   assertEquals([evicted.peer, evicted.cause], [joined.peer, "too_big"]);
-  assertEquals([stopped.closed, stopped.dropped], [0, 0]);
+  assertEquals([stopped.closed, stopped.terminated], [0, 0]);
 });
 
 Deno.test("program survives a message of 600 MiB in fragments, and so do the others", async () => {

@@ -10,18 +10,18 @@ import { type Cause, CLOSE, Hub, type HubStats } from "./hub.ts";
 import { descriptorLimit } from "./lib/descriptors.ts";
 import { log } from "./lib/log.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
-import { followCertificate, loadCertificate } from "./transport/certificate.ts";
+import { loadCertificate, watchCertificate } from "./transport/certificate.ts";
 import { loadTokens } from "./admission/tokens.ts";
 import { native } from "./transport/native.ts";
 import type { Transport } from "./transport/transport.ts";
 import { settlesWithin } from "./lib/timeout.ts";
 
 /** How a shutdown went for the clients that were connected when it came to their turn. */
-export interface Farewell {
+export interface ShutdownReport {
   /** How many closed the connection when they were told to. */
   readonly closed: number;
   /** How many did not, or failed on the way. */
-  readonly dropped: number;
+  readonly terminated: number;
 }
 
 /** A running relay. */
@@ -40,7 +40,7 @@ export interface Relay extends AsyncDisposable {
    * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
    * away and waits for them, at most `shutdown.timeout_seconds`. Later calls join the first.
    */
-  stop(): Promise<Farewell>;
+  stop(): Promise<ShutdownReport>;
 }
 
 /** How long each part may take to end once the clients are gone, so that one stuck peer or file costs little. */
@@ -87,7 +87,7 @@ async function startOn<Message, Data>(
   const { server, limits, shutdown } = config;
   let certificate = server.tls.enabled ? await loadCertificate(server.tls) : null;
   const acceptsToken = await loadTokens(server.auth_tokens_file);
-  let farewell = { closed: 0, dropped: 0 };
+  let farewell = { closed: 0, terminated: 0 };
 
   await using onFailure = new AsyncDisposableStack();
   const hub: Hub<Message, Data> = new Hub({
@@ -100,7 +100,7 @@ async function startOn<Message, Data>(
     maxMessagesPerSecond: limits.max_messages_per_second || undefined,
     onJoin: ({ connection: { peer } }) => log.debug("{peer} joined", { peer }),
     onLeave({ connection: { peer } }, cause) {
-      farewell[cause === "closed" ? "closed" : "dropped"]++;
+      farewell[cause === "closed" ? "closed" : "terminated"]++;
       logLeave(peer, cause);
     },
     onBatch: (seconds) => metrics.observeBatch(seconds),
@@ -144,17 +144,17 @@ async function startOn<Message, Data>(
     });
   }
   const following = certificate && listener.replaceCertificate
-    ? followCertificate(server.tls, certificate, (next) => {
+    ? watchCertificate(server.tls, certificate, (next) => {
       listener.replaceCertificate!(next);
       certificate = next;
     })
     : null;
   onFailure.move();
 
-  async function shutDown(): Promise<Farewell> {
+  async function shutDown(): Promise<ShutdownReport> {
     admission.draining = true;
     await sleep(shutdown.delay_seconds);
-    farewell = { closed: 0, dropped: 0 };
+    farewell = { closed: 0, terminated: 0 };
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
     await settlesWithin(shutdown.timeout_seconds, hub.close());
     hub.drop();
@@ -167,13 +167,13 @@ async function startOn<Message, Data>(
   }
   async function reload(): Promise<void> {
     if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
-    if (following) await following.look();
+    if (following) await following.check();
     else if (certificate) {
       log.warn("A new certificate needs a restart with server.transport native");
     }
   }
   let reloading = Promise.resolve();
-  let stopped: Promise<Farewell> | undefined;
+  let stopped: Promise<ShutdownReport> | undefined;
   const stop = () => stopped ??= shutDown();
 
   const died = [listener.died.then((why) => `The relay's listener died: ${why}`)];

@@ -264,7 +264,7 @@ for (const transport of ["native", "ws"] as const) {
     for (const client of clients) client.send("last words");
     await until(() => relay.stats().messages === 50, "all that was sent");
     const farewell = await relay.stop();
-    assertEquals(farewell, { closed: 50, dropped: 0 });
+    assertEquals(farewell, { closed: 50, terminated: 0 });
     for (const client of clients) {
       assertEquals(await client.take(50), Array(50).fill("last words"));
       assertEquals(await bounded(client.closed, "the end"), CLOSE.shutdown);
@@ -288,7 +288,7 @@ for (const transport of ["native", "ws"] as const) {
     alice.send("still works");
     assertEquals(await alice.next(), "still works");
     assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
-    assertEquals(await stopped, { closed: 1, dropped: 0 });
+    assertEquals(await stopped, { closed: 1, terminated: 0 });
   });
 
   Deno.test(`relay on ${transport} drops clients that do not go away in time, and stops all the same`, async () => {
@@ -304,7 +304,7 @@ for (const transport of ["native", "ws"] as const) {
       alice.send(megabyte);
       await alice.next();
     }
-    assertEquals(await bounded(relay.stop(), "the shutdown"), { closed: 1, dropped: 2 });
+    assertEquals(await bounded(relay.stop(), "the shutdown"), { closed: 1, terminated: 2 });
     assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
     let last = await deaf.next();
     while (last.opcode !== OPCODE.close) last = await deaf.next();
@@ -314,8 +314,8 @@ for (const transport of ["native", "ws"] as const) {
   Deno.test(`relay.stop on ${transport} may be called twice`, async () => {
     const relay = await start();
     assertEquals(await Promise.all([relay.stop(), relay.stop()]), [
-      { closed: 0, dropped: 0 },
-      { closed: 0, dropped: 0 },
+      { closed: 0, terminated: 0 },
+      { closed: 0, terminated: 0 },
     ]);
   });
 
