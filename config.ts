@@ -1,5 +1,5 @@
 /**
- * The effective configuration: the sources it is read from, and what is wrong with them.
+ * The effective configuration: the sources that it is read from, and the problems in them.
  *
  * Sources in order, later wins: built-in defaults, the file, the environment, flags. Every value of
  * every source is checked, and all problems are reported at once.
@@ -9,14 +9,21 @@
 
 import { closestString } from "@std/text";
 import { parse, stringify } from "@std/yaml";
-import { complete, type Config, KEYS, wanted } from "./config/schema.ts";
+import {
+  type Config,
+  describeWanted,
+  fillDefaults,
+  KEYS,
+  type TextSetting,
+} from "./config/schema.ts";
 
-export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG } from "./config/schema.ts";
+export { type Action, type Flags, HELP, parseFlags } from "./config/flags.ts";
+export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG, type TextSetting } from "./config/schema.ts";
 
 /** The file that is read when none is named and it exists. */
 export const DEFAULT_CONFIG_FILE = "config.yaml";
 
-/** Reports everything that is wrong with a configuration. */
+/** Everything that is wrong with a configuration, reported at once. */
 export class ConfigError extends Error {
   /** One sentence a problem: where, what is wanted, what was found, and in which source. */
   readonly problems: readonly string[];
@@ -31,29 +38,19 @@ export class ConfigError extends Error {
   }
 }
 
-/** A value for a key as the environment or a flag gives it, and where it came from. */
-export interface TextSetting {
-  /** The key's path, for example `server.port`. */
-  readonly path: string;
-  /** The value; it stands for a number, a boolean or a list with commas where the key wants one. */
-  readonly value: string;
-  /** The source as messages name it, for example `flag --port`. */
-  readonly source: string;
-}
-
-/** What {@link loadConfig} reads. */
+/** The sources of {@link loadConfig}. */
 export interface Sources {
   /** The file that was named; it must exist. Default: `config.yaml`, if there is one. */
   readonly file?: string;
   /** The environment; only variables that begin with `RELAY_` are looked at. Default: none. */
   readonly env?: Readonly<Record<string, string>>;
-  /** What flags set. Default: nothing. */
+  /** The values that flags set. Default: none. */
   readonly flags?: readonly TextSetting[];
   /** Problems found before, to be reported together with those found here. Default: none. */
   readonly problems?: readonly string[];
 }
 
-/** A configuration, and what it was made of. */
+/** A configuration, and where it came from. */
 export interface LoadedConfig {
   /** The effective configuration. */
   readonly config: Config;
@@ -85,22 +82,22 @@ export async function loadConfig(sources: Sources = {}): Promise<LoadedConfig> {
   const problems = [...sources.problems ?? []];
   const file = sources.file ?? DEFAULT_CONFIG_FILE;
   const text = await readFile(file, sources.file === undefined, problems);
-  const inFile = text === null ? [] : fileSettings(text, file, problems);
+  const inFile = text === null ? [] : readFileSettings(text, file, problems);
   const aside = [
-    ...envSettings(sources.env ?? {}, problems),
+    ...readEnvSettings(sources.env ?? {}, problems),
     ...sources.flags ?? [],
   ];
-  const settings = [...inFile, ...aside.map(typed)];
+  const settings = [...inFile, ...aside.map(parseText)];
 
   const tree = {};
   for (const setting of settings) {
     const { path, value } = setting;
-    if (complete(assign({}, path, value))) {
+    if (fillDefaults(assign({}, path, value))) {
       assign(tree, path, value);
-    } else problems.push(wrong(setting, wanted(KEYS.get(path)!)));
+    } else problems.push(describeProblem(setting, describeWanted(KEYS.get(path)!)));
   }
-  const config = complete(tree)!;
-  if (problems.length === 0) problems.push(...samePort(config, settings));
+  const config = fillDefaults(tree)!;
+  if (problems.length === 0) problems.push(...findSharedPort(config, settings));
   if (problems.length > 0) throw new ConfigError(problems);
 
   const origin = [
@@ -141,7 +138,7 @@ async function readFile(
 }
 
 /** Reads the settings out of a YAML text; what is wrong with its form goes to `problems`. */
-function fileSettings(
+function readFileSettings(
   text: string,
   source: string,
   problems: string[],
@@ -159,11 +156,11 @@ function fileSettings(
         if (Object.hasOwn(properties, name)) visit(childPath, child);
         else if (KEYS.has(childPath)) {
           problems.push(`${childPath} must be nested, each word a level, got one key (${source})`);
-        } else problems.push(unknown(childPath, paths, ".", source));
+        } else problems.push(describeUnknown(childPath, paths, ".", source));
       }
     } else if (value !== null) { // An empty file or section leaves everything at its default.
       problems.push(
-        wrong(
+        describeProblem(
           { path: path || "The file", value, source },
           "a mapping of keys to values",
         ),
@@ -186,28 +183,28 @@ function isMapping(value: unknown): value is Record<string, unknown> {
     Object.getPrototypeOf(value) === Object.prototype;
 }
 
-function envSettings(
+function readEnvSettings(
   env: Readonly<Record<string, string>>,
   problems: string[],
 ): TextSetting[] {
   const leaves = [...KEYS].filter(([, key]) => !key.properties);
-  const paths = new Map(leaves.map(([path]) => [variable(path), path]));
+  const paths = new Map(leaves.map(([path]) => [variableOf(path), path]));
   const settings: TextSetting[] = [];
   for (const [name, value] of Object.entries(env).sort()) {
     if (!name.startsWith("RELAY_")) continue;
     const path = paths.get(name);
     if (path) settings.push({ path, value, source: `variable ${name}` });
-    else problems.push(unknown(name, [...paths.keys()], "_", "environment"));
+    else problems.push(describeUnknown(name, [...paths.keys()], "_", "environment"));
   }
   return settings;
 }
 
-function variable(path: string): string {
+function variableOf(path: string): string {
   return `RELAY_${path.replaceAll(".", "_").toUpperCase()}`;
 }
 
 /** Turns text into the type that its key wants; text that does not fit stays, to be found wrong later. */
-function typed({ path, value, source }: TextSetting): Setting {
+function parseText({ path, value, source }: TextSetting): Setting {
   const { type } = KEYS.get(path)!;
   const number = type === "integer" || type === "number";
   if (number && /^-?\d+(\.\d+)?$/.test(value)) {
@@ -223,19 +220,20 @@ function typed({ path, value, source }: TextSetting): Setting {
 }
 
 /** Finds out whether both listeners were given one port, and which source did that. */
-function samePort({ server, metrics }: Config, settings: Setting[]): string[] {
+function findSharedPort({ server, metrics }: Config, settings: Setting[]): string[] {
   if (!metrics.enabled || metrics.hostname !== server.hostname) return [];
   if (metrics.port !== server.port || server.port === 0) return [];
   const { value, source } = settings.findLast(({ path }) => /^(server|metrics)\.port$/.test(path))!;
   return [
-    wrong(
+    describeProblem(
       { path: "metrics.port", value, source },
       "another port than server.port",
     ),
   ];
 }
 
-function wrong({ path, value, source }: Setting, want: string): string {
+/** Says what a key must be and what it was instead. */
+function describeProblem({ path, value, source }: Setting, want: string): string {
   const found = Deno.inspect(value, {
     depth: 1,
     breakLength: Infinity,
@@ -245,7 +243,7 @@ function wrong({ path, value, source }: Setting, want: string): string {
 }
 
 /** Names the nearest known key: one that ends in the same word, or else the one with the fewest typing errors. */
-function unknown(
+function describeUnknown(
   name: string,
   known: string[],
   separator: string,

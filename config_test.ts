@@ -7,10 +7,10 @@ import {
   ConfigError,
   DEFAULT_CONFIG,
   loadConfig,
+  parseFlags,
   printConfig,
   type Sources,
 } from "./config.ts";
-import { parseFlags } from "./config/flags.ts";
 import { run } from "./testing/program.ts";
 
 const directory = await Deno.makeTempDir();
@@ -227,19 +227,19 @@ Deno.test("CONFIG_SCHEMA describes and bounds every value", () => {
   visit("", CONFIG_SCHEMA);
 });
 
-Deno.test("config.schema.json is what --print-schema prints", async () => {
+Deno.test("config/schema.json is what --print-schema prints", async () => {
   const { stdout } = await run({ args: ["--print-schema"] });
-  assertEquals(await Deno.readTextFile("config.schema.json"), stdout);
+  assertEquals(await Deno.readTextFile("config/schema.json"), stdout);
 });
 
-Deno.test("config.schema.json lets editors accept the files that are here, and mark what is wrong", async () => {
+Deno.test("config/schema.json lets editors accept the files that are here, and mark what is wrong", async () => {
   const validates = new Ajv2020().compile(
-    JSON.parse(await Deno.readTextFile("config.schema.json")),
+    JSON.parse(await Deno.readTextFile("config/schema.json")),
   );
   for (const [path, schema] of [["config.yaml", ""], ["examples/config.tls.yaml", "../"]]) {
     const text = await Deno.readTextFile(path);
     const [first] = text.split("\n");
-    assertEquals(first, `# yaml-language-server: $schema=${schema}config.schema.json`);
+    assertEquals(first, `# yaml-language-server: $schema=${schema}config/schema.json`);
     assertEquals([validates(parse(text)), validates.errors], [true, null]);
   }
   for (const wrong of ["server: {prot: 1}", "limit: {}", "server: {port: 70000}", "log: text"]) {

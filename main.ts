@@ -4,19 +4,21 @@
  * @module
  */
 
+import { loadTokens } from "./admission/tokens.ts";
 import {
   CONFIG_SCHEMA,
   ConfigError,
+  type Flags,
+  HELP,
   loadConfig,
   type LoadedConfig,
+  parseFlags,
   printConfig,
 } from "./config.ts";
-import { type Flags, HELP, parseFlags } from "./config/flags.ts";
 import { log, setUpLog } from "./lib/log.ts";
+import { VERSION } from "./lib/version.ts";
 import { type Relay, start } from "./relay.ts";
 import { loadCertificate } from "./transport/certificate.ts";
-import { loadTokens } from "./admission/tokens.ts";
-import { VERSION } from "./lib/version.ts";
 
 const EXIT = { ok: 0, failed: 1, misconfigured: 2, SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -54,7 +56,7 @@ async function certificateNote(tls: LoadedConfig["config"]["server"]["tls"]): Pr
 
 async function run({ config, origin }: LoadedConfig): Promise<number> {
   setUpLog(config.log);
-  surviveThePlatform();
+  logUnhandledRejections();
   const signalled = firstSignal(); // Before the start, so that a signal stops it in order even then.
   const relay = await start(config);
   if (Deno.build.os !== "windows") {
@@ -73,8 +75,9 @@ async function run({ config, origin }: LoadedConfig): Promise<number> {
 }
 
 /**
- * One Ctrl-C can arrive twice: from the terminal, which signals every process in the foreground, and
- * from a wrapper such as `deno task`, which passes it on.
+ * The time in which a second signal counts as an echo of the first. One Ctrl-C can arrive twice: from
+ * the terminal, which signals every process in the foreground, and from a wrapper such as `deno task`,
+ * which passes it on.
  */
 const ECHO_MILLISECONDS = 200;
 
@@ -94,8 +97,11 @@ function firstSignal(): Promise<Signal> {
   });
 }
 
-/** A text message of more than about 512 MiB in fragments makes a rejection that nothing else can catch. */
-function surviveThePlatform(): void {
+/**
+ * Logs rejections that nothing handles, and keeps the process alive: a text message of more than about
+ * 512 MiB in fragments makes one inside Deno that nothing else can catch.
+ */
+function logUnhandledRejections(): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     log.error("Unhandled rejection, carrying on: {reason}", { reason: String(event.reason) });

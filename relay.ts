@@ -8,14 +8,14 @@ import { Admission, type Rejection } from "./admission/admission.ts";
 import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
+import { descriptorLimit } from "./lib/descriptors.ts";
+import type { Listener } from "./lib/listener.ts";
 import { log } from "./lib/log.ts";
 import { settlesWithin } from "./lib/timeout.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
-import { descriptorLimit } from "./metrics/process.ts";
-import { type Certificate, followCertificate, loadCertificate } from "./transport/certificate.ts";
+import { type Certificate, loadCertificate, watchCertificate } from "./transport/certificate.ts";
 import { native } from "./transport/native.ts";
 import type { Transport, TransportListener } from "./transport/transport.ts";
-import type { Listener } from "./lib/listener.ts";
 
 export type { ShutdownReport } from "./hub.ts";
 
@@ -195,7 +195,7 @@ function run<Message, Data>(
   const { hub, admission } = parts;
   const { relay: listener } = listeners;
   const watcher = files.certificate && listener.replaceCertificate
-    ? followCertificate(server.tls, files.certificate, (next) => {
+    ? watchCertificate(server.tls, files.certificate, (next) => {
       listener.replaceCertificate!(next);
       files.certificate = next;
     })
@@ -216,7 +216,7 @@ function run<Message, Data>(
   }
   async function reload(): Promise<void> {
     if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
-    if (watcher) await watcher.look();
+    if (watcher) await watcher.check();
     else if (files.certificate) {
       log.warn("A new certificate needs a restart with server.transport native");
     }

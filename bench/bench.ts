@@ -8,7 +8,7 @@
  * @module
  */
 
-import { descriptorLimit } from "../metrics/process.ts";
+import { descriptorLimit } from "../lib/descriptors.ts";
 import { type CertificateFiles, makeCertificate } from "../testing/certificate.ts";
 import { VERSION } from "../lib/version.ts";
 import { findPeers, type Peer, type Skipped } from "./peers.ts";

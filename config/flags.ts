@@ -1,14 +1,14 @@
 /**
- * The command line: what the user asks for.
+ * The command line: its flags, its help text, and the one thing that it asks for.
  *
  * @module
  */
 
 import { closestString } from "@std/text";
 import { parseArgs } from "@std/cli";
-import type { TextSetting } from "../config.ts";
+import type { TextSetting } from "./schema.ts";
 
-/** What `--help` prints. */
+/** The text of `--help`. */
 export const HELP =
   `A WebSocket relay: every message that a client sends reaches every connected client.
 
@@ -28,18 +28,18 @@ Every key of the configuration is also an environment variable: server.port is R
 Exit codes: 0 stopped as asked, 1 could not start or a listener died, 2 wrong flag or configuration.
 `;
 
-/** What there is to do. */
+/** The one thing that a command line asks for. */
 export type Action = "help" | "version" | "print-schema" | "print-config" | "check" | "run";
 
-/** The command line, understood. */
+/** The meaning of a command line. */
 export interface Flags {
-  /** What to do. */
+  /** The thing to do. */
   readonly action: Action;
   /** The configuration file that was named. */
   readonly file?: string;
   /** Configuration values that were set. */
   readonly settings: readonly TextSetting[];
-  /** What could not be understood, a sentence each. */
+  /** One sentence for each argument that could not be understood. */
   readonly problems: readonly string[];
 }
 

@@ -46,7 +46,7 @@ const server = z.strictObject({
     .describe("The networks of proxies whose X-Forwarded-For is believed."),
   idle_timeout_seconds: z.int().min(1).max(86400).default(30)
     .describe(
-      "A silent client is pinged at half of this and dropped after it.",
+      "A silent client is pinged at half of this and evicted after it.",
     ),
 });
 
@@ -135,26 +135,36 @@ const schema: z.ZodType<Config> = z.strictObject({
 }).meta({ title: "Relay" }).describe("The configuration of the relay.");
 
 /** Fills in the defaults of a configuration as the file has it; `null` if a key or a value in it is wrong. */
-export function complete(tree: unknown): Config | null {
+export function fillDefaults(tree: unknown): Config | null {
   return schema.safeParse(tree).data ?? null;
 }
 
 /** The configuration that runs when nothing is configured. */
 export const DEFAULT_CONFIG: Config = schema.parse({});
 
-/** The JSON Schema of the configuration file; `config.schema.json` holds it for editors. */
+/** The JSON Schema of the configuration file; `config/schema.json` holds it for editors. */
 export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = {
-  $id: "config.schema.json",
+  $id: "schema.json",
   ...z.toJSONSchema(schema, { io: "input" }),
 };
 
-/** What the schema says of one key, in the terms of JSON Schema. */
+/** A value for a key as the environment or a flag gives it, and where it came from. */
+export interface TextSetting {
+  /** The key's path, for example `server.port`. */
+  readonly path: string;
+  /** The value; it stands for a number, a boolean or a list with commas where the key wants one. */
+  readonly value: string;
+  /** The source as messages name it, for example `flag --port`. */
+  readonly source: string;
+}
+
+/** One key as the schema describes it, in the terms of JSON Schema. */
 export interface Key {
   /** `object` for a section; else the type of the value. */
   readonly type: string;
-  /** What an item of a list is. */
+  /** The items of a list in words. */
   readonly title?: string;
-  /** How short a text may be. */
+  /** The shortest text allowed. */
   readonly minLength?: number;
   /** The keys of a section. */
   readonly properties?: Readonly<Record<string, Key>>;
@@ -179,7 +189,7 @@ function* flatten(path: string, key: Key): Generator<[string, Key]> {
 }
 
 /** Says in words which values a key takes. */
-export function wanted(key: Key): string {
+export function describeWanted(key: Key): string {
   if (key.enum) return `one of ${key.enum.join(", ")}`;
   switch (key.type) {
     case "boolean":

@@ -65,6 +65,14 @@ Deno.test("what the image runs can be made of what it copies, is healthy, and en
   }
 });
 
+Deno.test("what the image copies is not ignored", async () => {
+  const lines = (await Deno.readTextFile(`${ROOT}deploy/Dockerfile.dockerignore`)).split("\n");
+  const copied = INSTRUCTIONS.filter(([name, rest]) => name === "COPY" && !rest.startsWith("--"))
+    .flatMap(([, rest]) => rest.split(" ").slice(0, -1));
+  const sent = lines.filter((line) => line.startsWith("!")).map((line) => line.slice(1));
+  assertEquals(copied.map((path) => path.replace(/\/$/, "")).toSorted(), sent.toSorted());
+});
+
 interface Compose {
   services: Record<"prometheus" | "relay", {
     build: { context: string; dockerfile: string };

@@ -1,10 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { REJECTIONS } from "../admission/handshake.ts";
+import { DEFAULT_CONFIG, HELP } from "../config.ts";
+import { describeWanted, KEYS } from "../config/schema.ts";
 import { EVICTIONS } from "../hub.ts";
 import { CLOSE } from "../transport/close.ts";
-import { DEFAULT_CONFIG } from "../config.ts";
-import { HELP } from "../config/flags.ts";
-import { KEYS, wanted } from "../config/schema.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { anchorsOf, commandsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
 import { ROOT, run } from "../testing/program.ts";
@@ -23,14 +22,25 @@ async function startDocumented() {
   return await startRelay({ server: { hostname: "127.0.0.1", port: 0, tls } });
 }
 
-/** The texts of the modules that are the product, and those that only tests use. */
+/** The folders at the root that are part of the project. */
+const FOLDERS = [...Deno.readDirSync(ROOT)]
+  .filter(({ name, isDirectory }) => isDirectory && /^[a-z]/.test(name) && name !== "coverage")
+  .map(({ name }) => `${name}/`);
+
+/** Those of them that are no part of the program itself. */
+const ASIDE = ["bench/", "deploy/", "docs/", "examples/", "testing/"];
+
+/** The texts of the program's modules by their paths. */
 const SOURCES = new Map<string, string>();
-for (const folder of ["", "transport/", "testing/"]) {
-  for await (const { name } of Deno.readDir(`${ROOT}${folder}`)) {
+const collect = (folder: string) => {
+  for (const { name, isDirectory } of Deno.readDirSync(`${ROOT}${folder}`)) {
+    const path = `${folder}${name}`;
+    if (isDirectory && folder !== "") collect(`${path}/`);
     if (!name.endsWith(".ts") || name.endsWith("_test.ts")) continue;
-    SOURCES.set(`${folder}${name}`, await Deno.readTextFile(`${ROOT}${folder}${name}`));
+    SOURCES.set(path, Deno.readTextFileSync(`${ROOT}${path}`));
   }
-}
+};
+for (const folder of ["", ...FOLDERS]) if (!ASIDE.includes(folder)) collect(folder);
 
 /** What a row says, by the headings of the columns; the first is what it is about. */
 type Row = Record<string, string>;
@@ -42,7 +52,7 @@ function settings(): Row[] {
       DEFAULT_CONFIG,
     );
     const shown = Array.isArray(value) || value === "" ? JSON.stringify(value) : `${value}`;
-    return { key: path, default: shown, wanted: wanted(key) };
+    return { key: path, default: shown, wanted: describeWanted(key) };
   });
 }
 
@@ -70,9 +80,9 @@ function logLines(): Row[] {
   return lines;
 }
 
-/** Every module and the first paragraph of its documentation. */
+/** Every module at the root and the first paragraph of its documentation. */
 function files(): Row[] {
-  return [...SOURCES].map(([path, text]) => {
+  return [...SOURCES].filter(([path]) => !path.includes("/")).map(([path, text]) => {
     const [, documentation] = /\/\*\*(.*?)\*\//s.exec(text)!;
     const lines = documentation.split("\n").map((line) => line.replace(/^ \*/, "").trim());
     const [paragraph] = lines.join("\n").trim().split("\n\n");
@@ -92,6 +102,7 @@ const TRUTH: Row[][] = [
     .map(({ metric }) => ({ "metric of the process": metric })),
   logLines(),
   files(),
+  FOLDERS.map((folder) => ({ folder })),
   Object.values(CLOSE).map(({ code, reason }) => ({ "close code": `${code}`, reason })),
   EVICTIONS.map((eviction) => ({ eviction })),
   REJECTIONS.map((rejection) => ({ rejection })),
@@ -105,7 +116,7 @@ const TRUTH: Row[][] = [
 /** Which tables there must be, with those of their columns that repeat the code. */
 const WANTED: Record<string, string[]> = {
   "README.md": ["key default", "flag", "close code reason", "metric type"],
-  "AGENTS.md": ["task what it does", "file its one job"],
+  "AGENTS.md": ["task what it does", "file its one job", "folder"],
   "docs/operations.md": [
     "log line level",
     "exit code",

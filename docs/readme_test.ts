@@ -29,7 +29,7 @@ Deno.test("README's first command relays", async () => {
 });
 
 Deno.test("README's second command tests", async () => {
-  const one = [...command("npx -y deno@2.9.6 test").split(" "), "addresses_test.ts"];
+  const one = [...command("npx -y deno@2.9.6 test").split(" "), "admission/client_address_test.ts"];
   const { code, stdout } = await run({ command: one });
   assertMatch(stdout, /^ok \| \d+ passed \| 0 failed/m);
   assertEquals(code, 0);

@@ -18,27 +18,28 @@ const MAX_UNHEARD = 1000; // A relay without echo sends none back.
 const PATIENCE_MS = 2000; // For the relay's last word.
 
 const coloured = Deno.stdout.isTerminal() && !Deno.noColor;
-const strong = (text: string) => coloured ? `\x1b[1;36m${text}\x1b[0m` : text;
-const faint = (text: string) => coloured ? `\x1b[2m${text}\x1b[0m` : text;
+const bold = (text: string) => coloured ? `\x1b[1;36m${text}\x1b[0m` : text;
+const dim = (text: string) => coloured ? `\x1b[2m${text}\x1b[0m` : text;
 
 /** Shows control characters instead of obeying them: escape sequences, line breaks, directions. */
-function harmless(text: string): string {
+function escapeControls(text: string): string {
   return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (character) => {
     const code = character.charCodeAt(0);
     return code < 0x20 ? String.fromCharCode(0x2400 + code) : "\ufffd";
   });
 }
 
-function readable(data: string | ArrayBuffer): string {
-  if (typeof data !== "string") return faint(`(binary message, ${data.byteLength} bytes)`);
+function format(data: string | ArrayBuffer): string {
+  if (typeof data !== "string") return dim(`(binary message, ${data.byteLength} bytes)`);
   const end = data.indexOf(SEPARATOR);
-  if (end < 1) return harmless(data);
-  const name = harmless(data.slice(0, end)), text = harmless(data.slice(end + SEPARATOR.length));
-  return `${strong(`${name}:`)} ${text}`;
+  if (end < 1) return escapeControls(data);
+  const name = escapeControls(data.slice(0, end)),
+    text = escapeControls(data.slice(end + SEPARATOR.length));
+  return `${bold(`${name}:`)} ${text}`;
 }
 
 function exit(code: number, ...words: string[]): never {
-  if (words.length > 0) console.error(harmless(words.join(" ")));
+  if (words.length > 0) console.error(escapeControls(words.join(" ")));
   Deno.exit(code);
 }
 
@@ -96,10 +97,10 @@ socket.onmessage = ({ data }) => {
   const mine = unheard.indexOf(data); // The relay keeps the order: what was sent before is lost.
   unheard.splice(0, mine + 1);
   const typed = mine >= 0 && Deno.stdin.isTerminal(); // Then it stands there already.
-  if (!typed) console.log(readable(data));
+  if (!typed) console.log(format(data));
 };
 socket.onopen = async () => {
-  console.error(faint(`Connected to ${url} as ${name}. Ctrl-C leaves.`));
+  console.error(dim(`Connected to ${url} as ${name}. Ctrl-C leaves.`));
   for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() === "") continue;
     const message = `${name}${SEPARATOR}${line}`;

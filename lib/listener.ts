@@ -1,5 +1,5 @@
 /**
- * Keeps an eye on an HTTP server: when it ends unasked, and how it is stopped.
+ * The listener of an HTTP server: how it is stopped, and whether it ended unasked.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Listener {
   stop(graceSeconds: number): Promise<void>;
 }
 
-/** Watches over a server that was just started. */
+/** Watches a server that was just started. */
 export function watch(server: Deno.HttpServer<Deno.NetAddr>): Listener {
   const died = Promise.withResolvers<string>();
   let stopping = false;

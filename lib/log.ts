@@ -1,5 +1,5 @@
 /**
- * Sets up the logs: lines on standard error, for people or for machines.
+ * The log: lines on standard error, for people or for machines.
  *
  * @module
  */
@@ -11,17 +11,27 @@ import {
   getTextFormatter,
 } from "@logtape/logtape";
 import type { TextFormatter } from "@logtape/logtape";
-import type { Config } from "../config.ts";
 
-/** Writes one line; `{name}` in the message stands for the property of that name. */
+/** The level of a line, the least severe first. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** The options of {@link setUpLog}. */
+export interface LogOptions {
+  /** The least severe level that is written. */
+  readonly level: LogLevel;
+  /** Lines for people, or one JSON object per line. */
+  readonly format: "text" | "json";
+}
+
+/** A function that writes one line; `{name}` in the message stands for the property of that name. */
 export type Write = (message: string, properties?: Record<string, unknown>) => void;
 
 /** The relay's log. It is silent until {@link setUpLog} was called. */
-export const log: Readonly<Record<Config["log"]["level"], Write>> = getLogger("relay");
+export const log: Readonly<Record<LogLevel, Write>> = getLogger("relay");
 
 const json = getJsonLinesFormatter({ properties: "flatten" });
 
-const FORMATS: Record<Config["log"]["format"], TextFormatter> = {
+const FORMATS: Record<LogOptions["format"], TextFormatter> = {
   text: getTextFormatter({
     timestamp: "rfc3339",
     value: (value, inspect) => typeof value === "string" ? value : inspect(value),
@@ -31,7 +41,7 @@ const FORMATS: Record<Config["log"]["format"], TextFormatter> = {
 };
 
 /** Sends the log to standard error. Writes are synchronous: the last line before an exit is never lost. */
-export function setUpLog({ level, format }: Config["log"]): void {
+export function setUpLog({ level, format }: LogOptions): void {
   const encoder = new TextEncoder();
   const write = FORMATS[format];
   configureSync({

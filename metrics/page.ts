@@ -1,5 +1,5 @@
 /**
- * The status page: files that came with the program, for an operator's browser.
+ * The status page for an operator's browser, made of files that are part of the program.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the process itself costs, under the names that Prometheus' own client libraries use.
+ * The cost of the process itself, under the names that Prometheus' own client libraries use.
  *
  * Only what Deno reports correctly: prom-client's defaults read several values as 0 or as a constant
  * there. Descriptors can be counted only with all permissions, and are left out without them.
@@ -8,8 +8,9 @@
  */
 
 import process from "node:process";
+import { descriptorLimit, openDescriptors } from "../lib/descriptors.ts";
 
-/** A metric of the process: its name, its help text, and what reads its value. */
+/** A metric of the process: its name, its help text, and a function that reads its value. */
 export type ProcessRow = readonly [name: string, help: string, value: () => number];
 
 /** Lists the metrics of the process that can be read here. */
@@ -45,17 +46,6 @@ export function processTable(): ProcessRow[] {
   return rows;
 }
 
-/** Reads how many file descriptors this process may open; `null` where that cannot be known. */
-export function descriptorLimit(): number | null {
-  try {
-    const limits = Deno.readTextFileSync("/proc/self/limits");
-    const soft = /^Max open files\s+(\d+)/m.exec(limits);
-    return soft && Number(soft[1]);
-  } catch {
-    return null;
-  }
-}
-
 /**
  * Measures, until disposed of, how much later than asked for a timer fires: the time for which
  * something else kept the event loop busy.
@@ -74,8 +64,4 @@ export function sampleEventLoopDelay(observe: (seconds: number) => void): Dispos
 function cpuSeconds(): { user: number; system: number } {
   const { user, system } = process.cpuUsage();
   return { user: user / 1e6, system: system / 1e6 };
-}
-
-function openDescriptors(): number {
-  return [...Deno.readDirSync("/proc/self/fd")].length;
 }

@@ -1,5 +1,5 @@
 /**
- * The certificate: read, checked as the server will check it, and when it expires.
+ * The certificate: how it is read, checked as the server will check it, and watched for changes.
  *
  * @module
  */
@@ -30,7 +30,7 @@ export async function loadCertificate(
   const cert = await read("server.tls.cert_file", cert_file, problems);
   const key = await read("server.tls.key_file", key_file, problems);
   if (problems.length === 0) {
-    const problem = faultOf(cert, key, cert_file, key_file);
+    const problem = describeFault(cert, key, cert_file, key_file);
     if (problem === null) {
       return { cert, key, expires: new Date(new X509Certificate(cert).validTo) };
     }
@@ -39,31 +39,31 @@ export async function loadCertificate(
   throw new ConfigError(problems);
 }
 
-/** How often the files are looked at; reading two small files costs nothing, and works on every file system. */
-const LOOK_MILLISECONDS = 2000;
+/** The time between checks; reading two small files costs nothing, and works on every file system. */
+const CHECK_MILLISECONDS = 2000;
 
-/** Follows the files of a certificate until it is stopped. */
-export interface Following {
-  /** Looks at the files now. */
-  look(): Promise<void>;
-  /** Stops looking. */
+/** A watch over the files of a certificate. */
+export interface CertificateWatcher {
+  /** Checks the files now. */
+  check(): Promise<void>;
+  /** Stops checking, and waits for a check under way. */
   stop(): Promise<void>;
 }
 
 /**
- * Calls back whenever the files hold another certificate that can be used. One that cannot is logged,
- * once, and the one before stays.
+ * Watches the files of a certificate, and calls back whenever they hold another one that can be used.
+ * One that cannot is logged, once, and the one before stays.
  */
-export function followCertificate(
+export function watchCertificate(
   tls: Config["server"]["tls"],
   current: Certificate,
   use: (certificate: Certificate) => void,
-): Following {
+): CertificateWatcher {
   let seen = current.cert + current.key;
-  let looking: Promise<void> = Promise.resolve();
+  let checking: Promise<void> = Promise.resolve();
 
-  async function look(): Promise<void> {
-    const found = await contents(tls);
+  async function check(): Promise<void> {
+    const found = await readContents(tls);
     if (found === seen) return;
     seen = found;
     try {
@@ -75,19 +75,19 @@ export function followCertificate(
       log.error("Certificate not replaced: {reason}", { reason });
     }
   }
-  const timer = setInterval(() => void again(), LOOK_MILLISECONDS);
-  const again = () => looking = looking.then(look);
+  const timer = setInterval(() => void again(), CHECK_MILLISECONDS);
+  const again = () => checking = checking.then(check);
   return {
-    look: again,
+    check: again,
     async stop() {
       clearInterval(timer);
-      await looking;
+      await checking;
     },
   };
 }
 
-/** The texts of both files, or why they cannot be read: anything that differs when they change. */
-async function contents({ cert_file, key_file }: Config["server"]["tls"]): Promise<string> {
+/** Reads the texts of both files, or why they cannot be read: anything that differs when they change. */
+async function readContents({ cert_file, key_file }: Config["server"]["tls"]): Promise<string> {
   const texts = [cert_file, key_file].map((file) => Deno.readTextFile(file).catch(String));
   return (await Promise.all(texts)).join("");
 }
@@ -104,7 +104,12 @@ async function read(path: string, file: string, problems: string[]): Promise<str
 }
 
 /** Asks the platform's TLS stack itself, with a listener that no one can reach and that is closed at once. */
-function faultOf(cert: string, key: string, certFile: string, keyFile: string): string | null {
+function describeFault(
+  cert: string,
+  key: string,
+  certFile: string,
+  keyFile: string,
+): string | null {
   try {
     Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key }).close();
     return null;

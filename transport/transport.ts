@@ -27,7 +27,7 @@ export interface ListenOptions<Message, Data> {
   readonly port: number;
   /** With a certificate: TLS. */
   readonly certificate: Certificate | null;
-  /** A client that is silent is pinged after half of this time and dropped after all of it. */
+  /** A silent client is pinged after half of this time and evicted after all of it. */
   readonly idleTimeoutSeconds: number;
   /** The largest message; a transport may refuse a larger one itself. */
   readonly maxMessageBytes: number;

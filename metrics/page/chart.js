@@ -86,7 +86,7 @@ function label(content, x, y, anchor) {
   return element;
 }
 
-/** One line through the values, interrupted where there are none. */
+/** Draws one line through the values, interrupted where there are none. */
 function path(readings, key, x, y) {
   let drawn = "";
   let open = false;
@@ -100,7 +100,7 @@ function path(readings, key, x, y) {
   return drawn;
 }
 
-/** The next value that an axis can end with so that it and its half are short. */
+/** Finds the next value that an axis can end with so that it and its half are short. */
 function roundUp(value, binary) {
   if (binary) return 2 ** Math.ceil(Math.log2(value));
   const unit = 10 ** Math.floor(Math.log10(value));

@@ -107,7 +107,7 @@ function byLabel(metrics, name, label) {
     .map(([key, value]) => [key.slice(start.length, -'"}'.length), value]);
 }
 
-/** By how much a counter grew. A relay that was restarted has counted from 0. */
+/** Tells by how much a counter grew. A relay that was restarted has counted from 0. */
 function increase(before, after, key) {
   const then = before.get(key) ?? 0;
   const now = after.get(key) ?? 0;

@@ -30,7 +30,7 @@ const SWEEPS = 20;
 /** After so many sweeps in silence a client is pinged: half of the timeout has passed for certain. */
 const PING_AFTER = SWEEPS / 2;
 
-/** After so many sweeps in silence a client is dropped: the timeout has passed for certain. */
+/** After so many sweeps in silence a client is evicted: the timeout has passed for certain. */
 const DROP_AFTER = SWEEPS;
 
 /** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */

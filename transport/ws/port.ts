@@ -1,9 +1,9 @@
 /**
- * The port of the `ws` transport, kept open.
+ * The port of the `ws` transport, which is bound again if it no longer accepts connections.
  *
  * `node:net` of Deno 2.9 accepts nobody any more once it has found no free file descriptor (`EMFILE`),
- * says nothing of it, and stays so when there are descriptors again. So while nobody comes the relay
- * knocks at its own door, and where nobody answers it listens anew.
+ * does not report it, and stays so when there are descriptors again. So while there are no new
+ * connections the relay probes its own port, and if a probe is not accepted it listens again.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import type { Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { log } from "../../lib/log.ts";
 
-/** How many connections may wait to be accepted. */
+/** The number of connections that may wait to be accepted. */
 export const LISTEN_BACKLOG = 128;
 
-/** How often the door is looked after, and how long it has to answer. */
-const KNOCK_MILLISECONDS = 2000;
+/** The time between checks of the port, in which a probe must be accepted and closed. */
+const PROBE_MILLISECONDS = 2000;
 
-/** Addresses that stand for all of a machine's, and the one of them to knock at. */
+/** The address to probe, where the bound one stands for all of a machine's. */
 const ANY: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
 /** A bound port. */
@@ -32,7 +32,7 @@ export interface Port {
 }
 
 /**
- * Binds a server's port, and keeps it accepting.
+ * Binds a server's port, and makes sure that it goes on accepting connections.
  *
  * @throws {Error} If the platform cannot; `code` is `EADDRINUSE` if the port is taken.
  */
@@ -50,20 +50,22 @@ export async function openPort(server: Server, hostname: string, port: number): 
   });
 
   let accepted = 0, before = 0;
-  let knock: Socket | undefined;
+  let probe: Socket | undefined;
   server.on("connection", () => accepted++);
   const timer = setInterval(() => {
     const silent = accepted === before;
     before = accepted;
-    const unanswered = silent && knock?.closed === false;
-    knock?.destroy();
+    const unanswered = silent && probe?.closed === false;
+    probe?.destroy();
     if (unanswered) {
-      log.warn("The port had ceased to accept, for want of file descriptors; it listens anew");
+      log.warn(
+        "The port stopped accepting connections when file descriptors ran out; listening again",
+      );
       server.close();
       server.listen(number, hostname, LISTEN_BACKLOG);
     }
-    knock = silent && !unanswered ? knockAt(number, address) : undefined;
-  }, KNOCK_MILLISECONDS);
+    probe = silent && !unanswered ? openProbe(number, address) : undefined;
+  }, PROBE_MILLISECONDS);
 
   return {
     number,
@@ -71,15 +73,15 @@ export async function openPort(server: Server, hostname: string, port: number): 
     close() {
       closing = true;
       clearInterval(timer);
-      knock?.destroy();
+      probe?.destroy();
       return new Promise((resolve) => server.close(() => resolve()));
     },
   };
 }
 
 /** Connects, and waits for nothing but the end: the relay may be full, or have no descriptor left for it. */
-function knockAt(port: number, address: string): Socket {
-  const knock = connect(port, ANY[address] ?? address);
-  knock.on("error", () => {});
-  return knock.resume();
+function openProbe(port: number, address: string): Socket {
+  const probe = connect(port, ANY[address] ?? address);
+  probe.on("error", () => {});
+  return probe.resume();
 }

@@ -169,7 +169,7 @@ Deno.test("ws accepts again after a rush that took all files, also where it cann
   await using _program = program, _alice = alice;
   for (const client of rush) client.reset();
   await roomFor(program, "bob");
-  assertMatch(program.stderr, /ceased to accept/);
+  assertMatch(program.stderr, /stopped accepting connections/);
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
 });
