@@ -1,0 +1,39 @@
+/**
+ * Temporary folders of tests.
+ *
+ * @module
+ */
+
+/** A temporary folder; disposing of it removes it with everything in it. */
+export class TempFolder implements AsyncDisposable {
+  /** Where it is, without a slash at the end. */
+  readonly path: string;
+
+  /** Takes charge of a folder. */
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Writes a file into it, and returns the file's path. */
+  async write(name: string, text: string): Promise<string> {
+    const file = `${this.path}/${name}`;
+    await Deno.writeTextFile(file, text);
+    return file;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.path, { recursive: true });
+  }
+}
+
+/** Makes a temporary folder. */
+export async function tempFolder(): Promise<TempFolder> {
+  return new TempFolder(await Deno.makeTempDir());
+}
+
+/** Makes a temporary folder that all tests of a file share, and which goes after the last of them. */
+export async function sharedTempFolder(): Promise<TempFolder> {
+  const folder = await tempFolder();
+  Deno.test.afterAll(() => folder[Symbol.asyncDispose]());
+  return folder;
+}
