@@ -12,9 +12,9 @@ import {
   type Sources,
 } from "./config.ts";
 import { run } from "./testing/program.ts";
+import { sharedTempFolder } from "./testing/temp.ts";
 
-const directory = await Deno.makeTempDir();
-globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const { path: directory } = await sharedTempFolder();
 const file = `${directory}/relay.yaml`;
 
 async function load(yaml: string | Uint8Array, rest: Omit<Sources, "file"> = {}) {

@@ -1,13 +1,14 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect } from "./testing/client.ts";
 import { makeCertificate } from "./testing/certificate.ts";
-import { Program, ROOT, run } from "./testing/program.ts";
+import { Process, Program, RELAY, ROOT, run } from "./testing/program.ts";
 import { frame, OPCODE, RawClient } from "./testing/raw_client.ts";
-import { bounded, until } from "./testing/wait.ts";
+import { scrape } from "./testing/scrape.ts";
+import { sharedTempFolder } from "./testing/temp.ts";
+import { bounded, sleep, until } from "./testing/wait.ts";
 import { VERSION } from "./lib/version.ts";
 
-const directory = await Deno.makeTempDir();
-globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const { path: directory } = await sharedTempFolder();
 
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
@@ -23,7 +24,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       reason: "server shutting down",
     });
     assertEquals(await program.exited(), 0);
-    assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 0 terminated$/);
+    assertEquals(program.log.at(-1)!.message, "Stopped: 1 clients closed, 0 terminated");
   });
 }
 
@@ -33,10 +34,7 @@ Deno.test("program ends with 0 and counts a client that never reads as terminate
   await using alice = await connect(program);
   using stuck = await RawClient.join(program);
   stuck.pause();
-  const backlog = async () => {
-    const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
-    return Number(/^websocket_backlog_bytes_max (\d+)$/m.exec(metrics)![1]);
-  };
+  const backlog = async () => (await scrape(program)).get("websocket_backlog_bytes_max")!;
   for (let i = 0; await backlog() === 0; i++) {
     assert(i < 100, "the kernel takes everything");
     alice.send("x".repeat(1_000_000));
@@ -44,7 +42,7 @@ Deno.test("program ends with 0 and counts a client that never reads as terminate
   }
   program.signal("SIGTERM");
   assertEquals(await program.exited(), 0);
-  assertMatch(program.lastLine, /relay: Stopped: 1 clients closed, 1 terminated$/);
+  assertEquals(program.log.at(-1)!.message, "Stopped: 1 clients closed, 1 terminated");
 });
 
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
@@ -52,8 +50,8 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     const env = { RELAY_SHUTDOWN_DELAY_SECONDS: "60" };
     await using program = await Program.start({ args: FREE_PORTS, env });
     program.signal("SIGTERM");
-    await until(() => program.stderr.includes("SIGTERM: shutting down"), "the first signal");
-    await new Promise((resolve) => setTimeout(resolve, 400)); // Longer than an echo of the first.
+    await until(() => program.logged("SIGTERM: shutting down"), "the first signal");
+    await sleep(0.4); // Longer than an echo of the first.
     program.signal(signal);
     assertEquals(await program.exited(), code);
   });
@@ -72,7 +70,7 @@ Deno.test("program takes one Ctrl-C that arrives twice as one", async () => {
 });
 
 Deno.test("program says which permission it lacks, without a stack", async () => {
-  const command = [Deno.execPath(), "run", "--no-prompt", "--cached-only", `${ROOT}main.ts`];
+  const command = [Deno.execPath(), "run", "--no-prompt", "--quiet", `${ROOT}main.ts`];
   const { code, stdout, stderr } = await run({ command });
   assertEquals([code, stdout], [1, ""]);
   assertEquals(stderr, "Requires env access, run again with the --allow-env flag\n");
@@ -88,11 +86,14 @@ Deno.test("program warns of a certificate that has expired", async () => {
   const later = `Date.now = () => ${Date.now() + 2 * 86_400_000};`;
   const preload = `${directory}/later.js`;
   await Deno.writeTextFile(preload, later); // A clock is the one thing that cannot be had for real.
-  const command = [Deno.execPath(), "run", "-A", "--preload", preload, `${ROOT}main.ts`];
+  const command = [Deno.execPath(), "run", "-A", "--quiet", "--preload", preload, `${ROOT}main.ts`];
   const check = await run({ command, args: ["--check"], env });
   assertMatch(check.stdout, /^ok, but the certificate expired on 20\d\d-/);
   await using program = await Program.start({ command, args: FREE_PORTS, env });
-  assertMatch(program.stderr, /WRN.* The certificate expired on 20\d\d-/);
+  const warning = program.log.find(({ message }) =>
+    /^The certificate expired on 20\d\d-/.test(message)
+  );
+  assertEquals(warning?.level, "WARN");
 });
 
 Deno.test("program ends with 1 when its port is taken, and says so in one line", async () => {
@@ -172,6 +173,26 @@ Deno.test("program prints its help, its version and its schema", async () => {
   assertEquals(JSON.parse(schema.stdout).properties.server.properties.port.default, 8443);
 });
 
+Deno.test("program says in one line of text where it is, and in its last how it ended", async () => {
+  await using program = new Process({ command: RELAY, args: FREE_PORTS });
+  await until(() => program.stderr.includes("\n"), "the first line", 60);
+  const [first] = program.stderr.split("\n");
+  const [, url, metricsUrl] = /Relay at (\S+) .* metrics at (\S+)metrics /.exec(first) ?? [];
+  assertEquals(
+    first.replace(/^\S+Z /, ""),
+    `[INF] relay: Relay at ${url} (native transport, TLS off, bound to 0.0.0.0); ` +
+      `anyone may connect from any web page; metrics at ${metricsUrl}metrics (status page at /); ` +
+      "configuration: config.yaml, flag --port, flag --metrics-port",
+  );
+  await using alice = await connect({ url });
+  assertEquals((await scrape({ metricsUrl })).get("websocket_connected_clients"), 1);
+  program.signal("SIGTERM");
+  await bounded(alice.closed, "the end");
+  assertEquals(await program.exited(), 0);
+  const last = program.stderr.trimEnd().split("\n").at(-1)!;
+  assertMatch(last, /^\S+Z \[INF\] relay: Stopped: 1 clients closed, 0 terminated$/);
+});
+
 Deno.test("program logs JSON lines if asked to, from the first to the last", async () => {
   const env = {
     RELAY_LOG_FORMAT: "json",
@@ -203,8 +224,8 @@ Deno.test("program survives a message of 600 MiB in fragments, and so do the oth
     const opcode = i === 0 ? OPCODE.text : OPCODE.continuation;
     await mallory.sent(frame(opcode, piece, { fin: i === pieces - 1 }));
   }
-  await until(() => program.stderr.includes("Unhandled rejection"), "the platform to give up", 60);
-  assertMatch(program.lastLine, /carrying on: TypeError: failed to allocate string/);
+  await until(() => program.logged("Unhandled rejection"), "the platform to give up", 60);
+  assertMatch(program.log.at(-1)!.message, /carrying on: TypeError: failed to allocate string/);
   bob.send("still here");
   assertEquals(await bob.next(), "still here");
   program.signal("SIGTERM");
@@ -214,10 +235,7 @@ Deno.test("program survives a message of 600 MiB in fragments, and so do the oth
 Deno.test("program does not keep the largest message in memory for every client", async () => {
   await using program = await Program.start();
   const raw = await Promise.all(Array.from({ length: 100 }, () => RawClient.join(program)));
-  const memory = async () => {
-    const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
-    return Number(/^process_resident_memory_bytes (\d+)$/m.exec(metrics)![1]);
-  };
+  const memory = async () => (await scrape(program)).get("process_resident_memory_bytes")!;
   const before = await memory(), size = 1024 * 1024;
   raw[0].send(frame(OPCODE.binary, new Uint8Array(size)));
   for (const client of raw) assertEquals((await client.next()).payload.length, size);
@@ -228,26 +246,25 @@ Deno.test("program does not keep the largest message in memory for every client"
 
 Deno.test("program reports when it was started", async () => {
   await using program = await Program.start();
-  const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
-  const started = Number(/^process_start_time_seconds (\S+)$/m.exec(metrics)![1]);
+  const started = (await scrape(program)).get("process_start_time_seconds")!;
   const { stdout } = await run({ command: ["ps", "-o", "etimes=", "-p", `${program.pid}`] });
   const want = Date.now() / 1000 - Number(stdout);
   assert(Math.abs(started - want) < 3, `it says ${started}, the system ${want}`);
 });
 
 Deno.test("program runs out of descriptors with a warning beforehand, and a clear end", async () => {
-  const relay = `exec ${Deno.execPath()} run -A --cached-only ${ROOT}main.ts "$@"`;
+  const relay = `exec ${Deno.execPath()} run -A --quiet ${ROOT}main.ts "$@"`;
   const command = ["sh", "-c", `ulimit -n 100; ${relay}`, "relay"];
   await using program = await Program.start({ command, args: FREE_PORTS });
-  assertMatch(
-    program.stderr,
-    /limits\.max_connections is 10000, but this process may open only 100 files; raise the limit \(ulimit -n\) or lower the key\n/,
-  );
+  const warning = "limits.max_connections is 10000, but this process may open only 100 files; " +
+    "raise the limit (ulimit -n) or lower the key";
+  assert(program.log.some(({ message }) => message === warning), program.stderr);
   const raw = await Promise.allSettled(
     Array.from({ length: 120 }, () => RawClient.open(program)),
   );
   assertEquals(await program.exited(), 1);
-  assertMatch(program.stderr, /The relay's listener died: .*\(os error 24\).*; shutting down\n/);
+  const end = /^The relay's listener died: .*\(os error 24\).*; shutting down$/;
+  assert(program.log.some(({ message }) => end.test(message)), program.stderr);
   for (const result of raw) if (result.status === "fulfilled") result.value.reset();
 });
 
@@ -257,10 +274,7 @@ Deno.test("deno task start runs the relay with only the permissions it needs", a
   await using alice = await connect(program);
   alice.send("hello");
   assertEquals(await alice.next(), "hello");
-  const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
-  assertMatch(metrics, /^process_resident_memory_bytes [1-9]\d+$/m);
-  assert(
-    !metrics.includes("process_open_fds"),
-    "it can count descriptors, so it has all permissions",
-  );
+  const metrics = await scrape(program);
+  assert(metrics.get("process_resident_memory_bytes")! > 1e6);
+  assert(!metrics.has("process_open_fds"), "it can count descriptors, so it has all permissions");
 });

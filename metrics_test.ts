@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
 import { has } from "./testing/daemon.ts";
-import { scrape } from "./testing/scrape.ts";
+import { RawClient } from "./testing/raw_client.ts";
+import { scrape, scrapeText } from "./testing/scrape.ts";
 import { startRelay } from "./testing/start.ts";
-import { bounded, until } from "./testing/wait.ts";
+import { bounded, sleep, until } from "./testing/wait.ts";
 import { VERSION } from "./lib/version.ts";
 
 Deno.test("metrics have every series from the start, all counters at 0", async () => {
@@ -93,12 +94,8 @@ Deno.test("metrics add up at every scrape while clients come and go", async () =
 Deno.test("metrics show the backlog of a client that does not read", async () => {
   await using relay = await startRelay({ limits: { max_backlog_bytes: 1024 ** 3 } });
   await using alice = await connect(relay);
-  const listener = await Deno.connect({ port: Number(new URL(relay.url).port) });
-  const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
-  await listener.write(new TextEncoder().encode(
-    `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${key}\r\n\r\n`,
-  ));
-  await until(() => relay.stats().connected === 2, "both to join");
+  using cathy = await RawClient.join(relay);
+  cathy.pause();
   const megabyte = "x".repeat(1024 * 1024);
   for (let i = 0; i < 30; i++) {
     alice.send(megabyte);
@@ -108,7 +105,6 @@ Deno.test("metrics show the backlog of a client that does not read", async () =>
   const backlog = metrics.get("websocket_backlog_bytes")!;
   assert(backlog >= 1024 * 1024, `${backlog} bytes`);
   assertEquals(metrics.get("websocket_backlog_bytes_max"), backlog);
-  listener.close();
 });
 
 Deno.test("metrics of the process are those that the system reports", async () => {
@@ -137,7 +133,7 @@ Deno.test("metrics notice when the event loop is held up", async () => {
   const before = await scrape(relay);
   const started = performance.now();
   while (performance.now() - started < 600); // Holds it up.
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  await sleep(0.01);
   const after = await scrape(relay);
   const sum = "relay_event_loop_delay_seconds_sum";
   assert(after.get(sum)! - before.get(sum)! > 0.3, `${before.get(sum)} to ${after.get(sum)} s`);
@@ -167,7 +163,7 @@ Deno.test("promtool finds nothing to say about the metrics", async () => {
   await using alice = await connect(relay);
   alice.send("one message");
   await alice.next();
-  const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).bytes();
+  const metrics = new TextEncoder().encode(await scrapeText(relay));
   const child = new Deno.Command("promtool", {
     args: ["check", "metrics"],
     stdin: "piped",

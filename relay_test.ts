@@ -4,7 +4,7 @@ import { closeAll, connect, connectAll } from "./testing/client.ts";
 import { Program } from "./testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "./testing/raw_client.ts";
 import { type Changes, startRelay } from "./testing/start.ts";
-import { bounded, until } from "./testing/wait.ts";
+import { bounded, sleep, until } from "./testing/wait.ts";
 
 /** The payload of a close frame (RFC 6455 §5.5.1). */
 function closePayload({ code, reason }: Close): Uint8Array {
@@ -141,7 +141,7 @@ for (const transport of ["native", "ws"] as const) {
   Deno.test(`relay on ${transport} keeps a client that is silent but answers pings`, async () => {
     await using relay = await start({ server: { idle_timeout_seconds: 1 } });
     await using alice = await connect(relay);
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await sleep(2.5);
     assertEquals(relay.stats().connected, 1);
     alice.send("awake");
     assertEquals(await alice.next(), "awake");

@@ -4,10 +4,10 @@ import { closeAll, connect, connectAll } from "../testing/client.ts";
 import { Program, run } from "../testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";
 import { type Changes, startRelay } from "../testing/start.ts";
-import { bounded, until } from "../testing/wait.ts";
+import { sharedTempFolder } from "../testing/temp.ts";
+import { bounded, sleep, until } from "../testing/wait.ts";
 
-const directory = await Deno.makeTempDir();
-globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const { path: directory } = await sharedTempFolder();
 const tokens = `${directory}/tokens`;
 
 const decoder = new TextDecoder();
@@ -99,7 +99,7 @@ for (const transport of ["native", "ws"] as const) {
 
     await Deno.writeTextFile(tokens, "new-secret\n");
     program.signal("SIGHUP");
-    await until(() => program.stderr.includes("Tokens read again from"), "the new tokens");
+    await until(() => program.logged("Tokens read again from"), "the new tokens");
     assertEquals((await ask(program, young)).status, 101);
     assertEquals((await ask(program, old)).status, 401);
     alice.send(frame(OPCODE.text, "still here"));
@@ -107,7 +107,7 @@ for (const transport of ["native", "ws"] as const) {
 
     await Deno.writeTextFile(tokens, "broken secret\n");
     program.signal("SIGHUP");
-    await until(() => program.stderr.includes("Tokens not replaced: "), "the complaint");
+    await until(() => program.logged("Tokens not replaced: "), "the complaint");
     assertEquals((await ask(program, young)).status, 101);
     assert(!program.stderr.includes("-secret"), program.stderr);
     assert(!program.stderr.includes("broken"), program.stderr);
@@ -197,7 +197,7 @@ for (const transport of ["native", "ws"] as const) {
     while (!heard.some((message) => message > dropped)) {
       assert(sent < 4000, "cathy never hears anything again");
       await say();
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await sleep(0.005);
     }
     await until(() => heard.at(-1) === sent - 1, "the last message");
     const { connected, evictions, droppedMessages } = relay.stats();
@@ -247,8 +247,8 @@ Deno.test("relay names a refused origin once, with the key to change, however of
   await using program = await Program.start({ env });
   for (let i = 0; i < 5; i++) await ask(program, { Origin: "https://evil.example" });
   await ask(program, { Origin: `https://${"x".repeat(1000)}\t"` });
-  await until(() => program.stderr.includes("xxx"), "the second warning");
-  const warnings = program.stderr.split("\n").filter((line) => line.includes("Refused"));
+  await until(() => program.logged("xxx"), "the second warning");
+  const warnings = program.log.map(({ message }) => message).filter((it) => it.includes("Refused"));
   assertEquals(warnings.length, 2, program.stderr);
   assertMatch(
     warnings[0],
@@ -261,7 +261,7 @@ Deno.test("program says at the start who may connect, and warns when anyone may 
   await using open = await Program.start();
   assertMatch(open.stderr, /anyone may connect from any web page/);
   const warning = "server.allowed_origins and server.auth_tokens_file can change that";
-  await until(() => open.stderr.includes(warning), "the warning");
+  await until(() => open.logged(warning), "the warning");
   await Deno.writeTextFile(tokens, "secret-1\n");
   const env = {
     RELAY_SERVER_ALLOWED_ORIGINS: "https://good.example",

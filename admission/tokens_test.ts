@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError } from "../config.ts";
 import { loadTokens } from "./tokens.ts";
+import { sharedTempFolder } from "../testing/temp.ts";
 
-const directory = await Deno.makeTempDir();
-globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const { path: directory } = await sharedTempFolder();
 const file = `${directory}/tokens`;
 
 async function load(text: string) {

@@ -10,6 +10,7 @@
 
 import { descriptorLimit } from "../lib/descriptors.ts";
 import { type CertificateFiles, makeCertificate } from "../testing/certificate.ts";
+import { sleep } from "../testing/wait.ts";
 import { VERSION } from "../lib/version.ts";
 import { findPeers, type Peer, type Skipped } from "./peers.ts";
 import { report } from "./report.ts";
@@ -135,7 +136,7 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
         const before = server.memory();
         const load = { ...standard, clients, seconds: 0 };
         const [result, after] = await server.loadAndHold(load, async () => {
-          await new Promise((resolve) => setTimeout(resolve, 500));
+          await sleep(0.5);
           return server.memory();
         });
         return { result, memory: [before, after] };

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
+import { tempFolder } from "../testing/temp.ts";
 import type { Job, Result } from "./load.ts";
 import { report } from "./report.ts";
 
@@ -28,18 +29,15 @@ for (const pace of [{ window: 4 }, { rate: 100 }]) {
 }
 
 Deno.test("RESULTS.md and its plots show what results.json says", async () => {
-  const directory = `${await Deno.makeTempDir()}/`;
-  try {
-    await report(JSON.parse(await Deno.readTextFile(`${DIRECTORY}results.json`)), directory);
-    const files = [...Deno.readDirSync(directory)].map(({ name }) => name);
-    assert(files.includes("RESULTS.md") && files.some((name) => name.endsWith(".svg")));
-    for (const file of files) {
-      const [made, kept] = await Promise.all(
-        [directory, DIRECTORY].map((place) => Deno.readTextFile(place + file)),
-      );
-      assertEquals(made, kept, `${file} is out of date: deno task bench --report`);
-    }
-  } finally {
-    await Deno.remove(directory, { recursive: true });
+  await using folder = await tempFolder();
+  const directory = `${folder.path}/`;
+  await report(JSON.parse(await Deno.readTextFile(`${DIRECTORY}results.json`)), directory);
+  const files = [...Deno.readDirSync(directory)].map(({ name }) => name);
+  assert(files.includes("RESULTS.md") && files.some((name) => name.endsWith(".svg")));
+  for (const file of files) {
+    const [made, kept] = await Promise.all(
+      [directory, DIRECTORY].map((place) => Deno.readTextFile(place + file)),
+    );
+    assertEquals(made, kept, `${file} is out of date: deno task bench --report`);
   }
 });

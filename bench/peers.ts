@@ -69,7 +69,7 @@ function relay(transport: "native" | "ws"): Peer {
           `RELAY_SERVER_TLS_KEY_FILE=${certificate.key_file}`,
         ]
         : [],
-      ...[Deno.execPath(), "run", "-A", "--cached-only", `${ROOT}main.ts`],
+      ...[Deno.execPath(), "run", "-A", "--quiet", `${ROOT}main.ts`],
       ...[`--port=${port}`, "--metrics-port=0"],
     ],
   };

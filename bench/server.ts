@@ -7,7 +7,7 @@
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { CertificateFiles } from "../testing/certificate.ts";
-import { bounded } from "../testing/wait.ts";
+import { bounded, sleep } from "../testing/wait.ts";
 import type { Job, Result } from "./load.ts";
 import { BUN, type Peer } from "./peers.ts";
 
@@ -59,7 +59,7 @@ export class Server implements AsyncDisposable {
         await server[Symbol.asyncDispose]();
         throw new Error(`${peer.name} did not start within 20 s`);
       }
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await sleep(0.002);
     }
     server.startSeconds = (performance.now() - started) / 1000;
     return server;

@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { connect } from "../testing/client.ts";
 import { Program, ROOT, run } from "../testing/program.ts";
+import { tempFolder } from "../testing/temp.ts";
 
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
@@ -33,12 +34,9 @@ Deno.test("deno task compile makes one executable that relays", async () => {
   } finally {
     await Deno.remove(`${ROOT}relay`).catch(() => {});
   }
-  const bundle = await Deno.makeTempFile({ suffix: ".js" });
-  try {
-    const bundled = await run({ command: [Deno.execPath(), "bundle", "-o", bundle, "main.ts"] });
-    assertEquals(bundled.code, 0, bundled.stderr);
-    await relaysOneMessage([Deno.execPath(), "run", "-A", "--no-config", bundle]);
-  } finally {
-    await Deno.remove(bundle);
-  }
+  await using folder = await tempFolder();
+  const bundle = `${folder.path}/relay.js`;
+  const bundled = await run({ command: [Deno.execPath(), "bundle", "-o", bundle, "main.ts"] });
+  assertEquals(bundled.code, 0, bundled.stderr);
+  await relaysOneMessage([Deno.execPath(), "run", "-A", "--no-config", bundle]);
 });

@@ -4,6 +4,7 @@ import { DEFAULT_CONFIG, loadConfig } from "../config.ts";
 import { connect } from "../testing/client.ts";
 import { freePort } from "../testing/daemon.ts";
 import { Program, ROOT, run } from "../testing/program.ts";
+import { tempFolder } from "../testing/temp.ts";
 
 /** The instructions of the Dockerfile in order, continued lines joined. */
 const INSTRUCTIONS: [name: string, rest: string][] =
@@ -26,43 +27,39 @@ function exec(text: string): string[] {
 }
 
 Deno.test("what the image runs can be made of what it copies, is healthy, and ends on SIGTERM", async () => {
-  const directory = await Deno.makeTempDir();
-  try {
-    const src = `${directory}/src/`;
-    await Deno.mkdir(src);
-    for (const [, paths] of INSTRUCTIONS.filter(([name]) => name === "COPY")) {
-      if (paths.startsWith("--from=build")) continue;
-      const command = ["sh", "-c", `cp -r ${paths.replace(/ (\S+)$/, ` ${src}$1`)}`];
-      assertEquals(await run({ command }), { code: 0, stdout: "", stderr: "" });
-    }
-    const built = await run({ command: exec(only("RUN")), cwd: src });
-    assertEquals(built.code, 0, built.stderr);
-
-    const app = `${directory}/app`;
-    await Deno.mkdir(app);
-    await Deno.rename(`${src}relay.js`, `${app}/relay.js`);
-    const port = freePort();
-    const env = { DENO_DIR: "/nonexistent", HOME: "/nonexistent" }; // Nothing can be written there.
-    const args = ["--port", "0", "--metrics-port", `${port}`];
-    const check = exec(only("HEALTHCHECK")).map((text) => text.replace("9090", `${port}`));
-    const health = async () => (await run({ command: check, env })).code;
-
-    await using program = await Program.start({
-      command: exec(only("ENTRYPOINT")),
-      args,
-      env,
-      cwd: app,
-    });
-    await using alice = await connect(program);
-    alice.send("hello");
-    assertEquals(await alice.next(), "hello");
-    assertEquals(await health(), 0);
-    program.signal("SIGTERM");
-    assertEquals(await program.exited(), 0);
-    assertEquals(await health(), 1);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
+  await using folder = await tempFolder();
+  const src = `${folder.path}/src/`;
+  await Deno.mkdir(src);
+  for (const [, paths] of INSTRUCTIONS.filter(([name]) => name === "COPY")) {
+    if (paths.startsWith("--from=build")) continue;
+    const command = ["sh", "-c", `cp -r ${paths.replace(/ (\S+)$/, ` ${src}$1`)}`];
+    assertEquals(await run({ command }), { code: 0, stdout: "", stderr: "" });
   }
+  const built = await run({ command: exec(only("RUN")), cwd: src });
+  assertEquals(built.code, 0, built.stderr);
+
+  const app = `${folder.path}/app`;
+  await Deno.mkdir(app);
+  await Deno.rename(`${src}relay.js`, `${app}/relay.js`);
+  const port = freePort();
+  const env = { DENO_DIR: "/nonexistent", HOME: "/nonexistent" }; // Nothing can be written there.
+  const args = ["--port", "0", "--metrics-port", `${port}`];
+  const check = exec(only("HEALTHCHECK")).map((text) => text.replace("9090", `${port}`));
+  const health = async () => (await run({ command: check, env })).code;
+
+  await using program = await Program.start({
+    command: exec(only("ENTRYPOINT")),
+    args,
+    env,
+    cwd: app,
+  });
+  await using alice = await connect(program);
+  alice.send("hello");
+  assertEquals(await alice.next(), "hello");
+  assertEquals(await health(), 0);
+  program.signal("SIGTERM");
+  assertEquals(await program.exited(), 0);
+  assertEquals(await health(), 1);
 });
 
 Deno.test("what the image copies is not ignored", async () => {

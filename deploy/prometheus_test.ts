@@ -7,6 +7,7 @@ import { Daemon, freePort, has } from "../testing/daemon.ts";
 import { anchorsOf } from "../testing/markdown.ts";
 import { ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
+import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 import { replaced } from "./replaced.ts";
 
@@ -59,57 +60,53 @@ Deno.test("every alert has a case that fires, one that does not, and a link to i
 
 Deno.test("a real Prometheus scrapes the relay, and every query of the dashboard finds something", async () => {
   if (!await has("prometheus", "prometheus")) return;
-  const directory = await Deno.makeTempDir();
-  try {
-    const certificate = await makeCertificate(directory, "relay");
-    await using relay = await startRelay({ server: { tls: { enabled: true, ...certificate } } });
-    const caCerts = [await Deno.readTextFile(certificate.cert_file)];
-    using client = Deno.createHttpClient({ caCerts });
-    await using alice = await connect(relay, { client });
-    alice.send("hello");
-    await alice.next();
+  await using folder = await tempFolder();
+  const certificate = await makeCertificate(folder.path, "relay");
+  await using relay = await startRelay({ server: { tls: { enabled: true, ...certificate } } });
+  const caCerts = [await Deno.readTextFile(certificate.cert_file)];
+  using client = Deno.createHttpClient({ caCerts });
+  await using alice = await connect(relay, { client });
+  alice.send("hello");
+  await alice.next();
 
-    const config = replaced(await read("prometheus.yml"), {
-      "scrape_interval: 15s": "scrape_interval: 500ms",
-      "relay:9090": new URL(relay.metricsUrl!).host,
-      "alerts.yml": `${ROOT}deploy/alerts.yml`,
-    });
-    await Deno.writeTextFile(`${directory}/prometheus.yml`, config);
-    const port = freePort();
-    await using _prometheus = await Daemon.start([
-      "prometheus",
-      `--config.file=${directory}/prometheus.yml`,
-      `--storage.tsdb.path=${directory}/data`,
-      `--web.listen-address=127.0.0.1:${port}`,
-    ], port);
-    const find = (query: string) => ask(port, query);
-    await until(
-      async () => (await find("count_over_time(up[1m]) > 2")).length > 0,
-      "Prometheus to scrape often enough for rates",
-    );
+  const config = replaced(await read("prometheus.yml"), {
+    "scrape_interval: 15s": "scrape_interval: 500ms",
+    "relay:9090": new URL(relay.metricsUrl!).host,
+    "alerts.yml": `${ROOT}deploy/alerts.yml`,
+  });
+  await Deno.writeTextFile(`${folder.path}/prometheus.yml`, config);
+  const port = freePort();
+  await using _prometheus = await Daemon.start([
+    "prometheus",
+    `--config.file=${folder.path}/prometheus.yml`,
+    `--storage.tsdb.path=${folder.path}/data`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ], port);
+  const find = (query: string) => ask(port, query);
+  await until(
+    async () => (await find("count_over_time(up[1m]) > 2")).length > 0,
+    "Prometheus to scrape often enough for rates",
+  );
 
-    const { panels, templating } = JSON.parse(await read("dashboard.json")) as Dashboard;
-    for (const { title, targets } of panels) {
-      for (const { expr, legendFormat } of targets) {
-        const query = expr.replaceAll("$__rate_interval", "10s").replaceAll("$instance", ".*");
-        const found = await find(query);
-        assert(found.length > 0, `"${title}" finds nothing: ${query}`);
-        for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) {
-          assert(found.every(({ metric }) => metric[label]), `"${title}" has no ${label}`);
-        }
+  const { panels, templating } = JSON.parse(await read("dashboard.json")) as Dashboard;
+  for (const { title, targets } of panels) {
+    for (const { expr, legendFormat } of targets) {
+      const query = expr.replaceAll("$__rate_interval", "10s").replaceAll("$instance", ".*");
+      const found = await find(query);
+      assert(found.length > 0, `"${title}" finds nothing: ${query}`);
+      for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) {
+        assert(found.every(({ metric }) => metric[label]), `"${title}" has no ${label}`);
       }
     }
-    const choice = templating.list.find(({ name }) => name === "instance")!.query.query;
-    const [, series, label] = /^label_values\((.+), (\w+)\)$/.exec(choice)!;
-    assert((await find(series))[0].metric[label]);
+  }
+  const choice = templating.list.find(({ name }) => name === "instance")!.query.query;
+  const [, series, label] = /^label_values\((.+), (\w+)\)$/.exec(choice)!;
+  assert((await find(series))[0].metric[label]);
 
-    const alerts = await read("alerts.yml") + await read("alerts_test.yml");
-    for (const [selector] of alerts.matchAll(/\b(websocket|relay|process)_\w+(\{.*?\})?/g)) {
-      const here = selector.replace(/, instance="[^"]*"/, "");
-      assert((await find(here)).length > 0, `the alerts are about ${here}, which is not there`);
-    }
-  } finally {
-    await Deno.remove(directory, { recursive: true });
+  const alerts = await read("alerts.yml") + await read("alerts_test.yml");
+  for (const [selector] of alerts.matchAll(/\b(websocket|relay|process)_\w+(\{.*?\})?/g)) {
+    const here = selector.replace(/, instance="[^"]*"/, "");
+    assert((await find(here)).length > 0, `the alerts are about ${here}, which is not there`);
   }
 });
 

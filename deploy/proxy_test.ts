@@ -5,6 +5,7 @@ import { connect } from "../testing/client.ts";
 import { Daemon, freePort, has } from "../testing/daemon.ts";
 import { ROOT } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
+import { tempFolder } from "../testing/temp.ts";
 import { replaced } from "./replaced.ts";
 
 /** What a proxy is to serve in a test. */
@@ -51,35 +52,31 @@ const PROXIES: Record<string, (site: Site) => Promise<string[]>> = {
 for (const [name, prepare] of Object.entries(PROXIES)) {
   Deno.test(`relay behind ${name} knows its clients' addresses, whatever they claim`, async () => {
     if (!await has(name, name)) return;
-    const directory = await Deno.makeTempDir();
-    try {
-      const certificate = await makeCertificate(directory, "proxy");
-      const ca = await Deno.readTextFile(certificate.cert_file);
-      await using relay = await startRelay({
-        server: { trusted_proxies: ["127.0.0.1/32"] },
-        limits: { max_connections_per_ip: 1 },
-      });
-      const port = freePort();
-      const site = { directory, port, relay: new URL(relay.url).host, certificate };
-      await using _proxy = await Daemon.start(await prepare(site), port, { HOME: directory });
+    await using folder = await tempFolder();
+    const certificate = await makeCertificate(folder.path, "proxy");
+    const ca = await Deno.readTextFile(certificate.cert_file);
+    await using relay = await startRelay({
+      server: { trusted_proxies: ["127.0.0.1/32"] },
+      limits: { max_connections_per_ip: 1 },
+    });
+    const port = freePort();
+    const site = { directory: folder.path, port, relay: new URL(relay.url).host, certificate };
+    await using _proxy = await Daemon.start(await prepare(site), port, { HOME: folder.path });
 
-      const join = async (localAddress: string, claim: string) => {
-        using client = Deno.createHttpClient({ caCerts: [ca], localAddress });
-        const headers = { "x-forwarded-for": claim };
-        return await connect({ url: `wss://localhost:${port}/` }, { client, headers });
-      };
-      await using alice = await join("127.0.0.1", "192.0.2.1");
-      await assertRejects(() => join("127.0.0.1", "192.0.2.2"));
-      assertEquals(relay.stats().rejections.per_ip, 1);
-      await using bob = await join("127.0.0.2", "192.0.2.1");
-      alice.send("hello");
-      assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
-      const bytes = new Uint8Array([0, 255]);
-      bob.send(bytes);
-      assertEquals([await alice.next(), await bob.next()], [bytes, bytes]);
-    } finally {
-      await Deno.remove(directory, { recursive: true });
-    }
+    const join = async (localAddress: string, claim: string) => {
+      using client = Deno.createHttpClient({ caCerts: [ca], localAddress });
+      const headers = { "x-forwarded-for": claim };
+      return await connect({ url: `wss://localhost:${port}/` }, { client, headers });
+    };
+    await using alice = await join("127.0.0.1", "192.0.2.1");
+    await assertRejects(() => join("127.0.0.1", "192.0.2.2"));
+    assertEquals(relay.stats().rejections.per_ip, 1);
+    await using bob = await join("127.0.0.2", "192.0.2.1");
+    alice.send("hello");
+    assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
+    const bytes = new Uint8Array([0, 255]);
+    bob.send(bytes);
+    assertEquals([await alice.next(), await bob.next()], [bytes, bytes]);
   });
 }
 

@@ -7,12 +7,13 @@ import { CLOSE } from "../transport/close.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { anchorsOf, commandsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
 import { ROOT, run } from "../testing/program.ts";
+import { scrapeText } from "../testing/scrape.ts";
 import { startRelay } from "../testing/start.ts";
+import { sharedTempFolder } from "../testing/temp.ts";
 
 const DOCUMENTS = await documents();
 
-const directory = await Deno.makeTempDir();
-globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const { path: directory } = await sharedTempFolder();
 
 /** Starts a relay that has all that documents speak of: TLS and metrics. */
 async function startDocumented() {
@@ -59,7 +60,7 @@ function settings(): Row[] {
 /** Every metric of a relay with TLS: its name with its labels, and its type. */
 async function metrics(): Promise<Row[]> {
   await using relay = await startDocumented();
-  const text = await (await fetch(`${relay.metricsUrl}metrics`)).text();
+  const text = await scrapeText(relay);
   return [...text.matchAll(/^# TYPE (\w+) (\w+)\n\w+(\{.*\})?/gm)].map(([, name, type, labels]) => {
     const names = [...(labels ?? "").matchAll(/(\w+)="/g)].map(([, label]) => label);
     return { metric: type === "histogram" || !labels ? name : `${name}{${names}}`, type };

@@ -3,6 +3,7 @@ import { connect } from "../testing/client.ts";
 import { commandsOf } from "../testing/markdown.ts";
 import { Process, Program, ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
+import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 
 const README: string = await Deno.readTextFile(`${ROOT}README.md`);
@@ -37,52 +38,47 @@ Deno.test("README's second command tests", async () => {
 
 Deno.test("README's examples talk", async () => {
   await using relay = await startRelay();
-  const cwd = await Deno.makeTempDir();
-  const log = `${cwd}/server.log`;
+  await using folder = await tempFolder();
   const example = (start: string) => {
     const words = command(start)
       .replace("ws://localhost:8443", relay.url)
       .replace("examples/", `${ROOT}examples/`)
       .split(" ");
-    return new Process({ command: words.with(0, Deno.execPath()), stdin: "piped", cwd });
+    return new Process({
+      command: words.with(0, Deno.execPath()),
+      stdin: "piped",
+      cwd: folder.path,
+    });
   };
-  try {
-    await Deno.writeTextFile(log, "old\n");
-    await using bob = await connect(relay);
-    await using alice = example("deno run --allow-net examples/chat.ts");
-    await alice.write("hello\n");
-    assertEquals(await bob.next(), "alice<br>hello");
-    await using tail = example("deno run --allow-net --allow-read examples/tail.ts");
-    await until(() => tail.stderr.includes("Lines added"), "the log to be followed");
-    await Deno.writeTextFile(log, "new\n", { append: true });
-    assertEquals(await bob.next(), "new");
-    await using _sensor = example("deno run --allow-net examples/sensor.ts");
-    assertEquals(JSON.parse(await bob.next() as string).sensor, "window");
-  } finally {
-    await Deno.remove(cwd, { recursive: true });
-  }
+  const log = await folder.write("server.log", "old\n");
+  await using bob = await connect(relay);
+  await using alice = example("deno run --allow-net examples/chat.ts");
+  await alice.write("hello\n");
+  assertEquals(await bob.next(), "alice<br>hello");
+  await using tail = example("deno run --allow-net --allow-read examples/tail.ts");
+  await until(() => tail.stderr.includes("Lines added"), "the log to be followed");
+  await Deno.writeTextFile(log, "new\n", { append: true });
+  assertEquals(await bob.next(), "new");
+  await using _sensor = example("deno run --allow-net examples/sensor.ts");
+  assertEquals(JSON.parse(await bob.next() as string).sensor, "window");
 });
 
 Deno.test("README's certificate works with the TLS example", async () => {
-  const directory = await Deno.makeTempDir();
-  try {
-    const openssl = await run({ command: command("openssl").split(" "), cwd: directory });
-    assertEquals(openssl.code, 0, openssl.stderr);
-    const start = command("deno run -A main.ts --config").split(" ");
-    const config = `${ROOT}${start.at(-1)}`;
-    await using program = await Program.start({
-      args: ["--config", config, ...FREE_PORTS],
-      cwd: directory,
-    });
-    assertMatch(program.url, /^wss:/);
-    const caCerts = [await Deno.readTextFile(`${directory}/cert.pem`)];
-    using client = Deno.createHttpClient({ caCerts });
-    await using alice = await connect(program, { client });
-    alice.send("secret");
-    assertEquals(await alice.next(), "secret");
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
+  await using folder = await tempFolder();
+  const openssl = await run({ command: command("openssl").split(" "), cwd: folder.path });
+  assertEquals(openssl.code, 0, openssl.stderr);
+  const start = command("deno run -A main.ts --config").split(" ");
+  const config = `${ROOT}${start.at(-1)}`;
+  await using program = await Program.start({
+    args: ["--config", config, ...FREE_PORTS],
+    cwd: folder.path,
+  });
+  assertMatch(program.url, /^wss:/);
+  const caCerts = [await Deno.readTextFile(`${folder.path}/cert.pem`)];
+  using client = Deno.createHttpClient({ caCerts });
+  await using alice = await connect(program, { client });
+  alice.send("secret");
+  assertEquals(await alice.next(), "secret");
 });
 
 Deno.test("README's curl commands answer", async () => {

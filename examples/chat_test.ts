@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { barriers, browserTest, type Open, type Page } from "../testing/browser.ts";
 import { connect } from "../testing/client.ts";
 import { startRelay } from "../testing/start.ts";
+import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 
 const CHAT = new URL("chat.html", import.meta.url).href; // From disk, as a newcomer opens it.
@@ -130,22 +131,18 @@ browserTest("chat pages come back by themselves when the relay restarts", async 
 browserTest(
   "chat page says why it may have been refused, and lets a good token in",
   async (open) => {
-    const tokens = await Deno.makeTempFile();
-    await Deno.writeTextFile(tokens, "right\n");
-    try {
-      await using relay = await startRelay({ server: { auth_tokens_file: tokens } });
-      const page = await enter(open, { url: relay.url });
-      await saysState(page, "it wants a token, and none was given");
-      await page.getByLabel("Token").fill("wrong");
-      await page.getByLabel("Token").press("Enter");
-      await saysState(page, "it does not accept this token");
-      assertEquals(await focused(page), "token");
-      await page.getByLabel("Token").fill("right");
-      await page.getByLabel("Token").press("Enter");
-      await saysState(page, "Connected to");
-    } finally {
-      await Deno.remove(tokens);
-    }
+    await using folder = await tempFolder();
+    const tokens = await folder.write("tokens", "right\n");
+    await using relay = await startRelay({ server: { auth_tokens_file: tokens } });
+    const page = await enter(open, { url: relay.url });
+    await saysState(page, "it wants a token, and none was given");
+    await page.getByLabel("Token").fill("wrong");
+    await page.getByLabel("Token").press("Enter");
+    await saysState(page, "it does not accept this token");
+    assertEquals(await focused(page), "token");
+    await page.getByLabel("Token").fill("right");
+    await page.getByLabel("Token").press("Enter");
+    await saysState(page, "Connected to");
   },
 );
 

@@ -2,6 +2,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { connect } from "../testing/client.ts";
 import { Process, type ProgramOptions, ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
+import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 
 const DENO = [Deno.execPath(), "run", "--cached-only", "--allow-net"];
@@ -84,51 +85,47 @@ Deno.test("terminal client says when and why the relay ends the connection", asy
 });
 
 Deno.test("terminal client says in one line why it cannot start", async () => {
-  const tokens = await Deno.makeTempFile();
-  await Deno.writeTextFile(tokens, "right\n");
-  try {
-    await using relay = await startRelay({ server: { auth_tokens_file: tokens } });
-    const { url } = relay;
-    const usage = "Usage: deno run --allow-net examples/chat.ts URL NAME\n";
-    const cases: [command: string[], code: number, stderr: string][] = [
-      [chat(), 2, usage],
-      [chat(url), 2, usage],
-      [chat(url, "alice", "bob"), 2, usage],
-      [chat(url, "a<br>b"), 2, "NAME must not contain <br>, got a<br>b\n"],
-      [
-        chat("localhost:8443", "alice"),
-        2,
-        "Cannot connect to localhost:8443: Only ws & wss schemes are allowed in a WebSocket URL: received localhost:\n",
-      ],
-      [
-        chat("ws://127.0.0.1:1", "alice"),
-        1,
-        "Cannot connect to ws://127.0.0.1:1: tcp connect error (is a relay running there?)\n",
-      ],
-      [
-        chat(url, "alice"),
-        1,
-        `Cannot connect to ${url}: Invalid status code: 401 (it wants a token that is right: CHAT_TOKEN, with --allow-env=CHAT_TOKEN)\n`,
-      ],
-      [
-        chat(url, "alice").filter((word) => word !== "--allow-net"),
-        2,
-        `Cannot connect to ${url}: Requires net access to "${
-          new URL(url).host
-        }", run again with the --allow-net flag\n`,
-      ],
-    ];
-    for (const [command, code, stderr] of cases) {
-      assertEquals(await run({ command }), { code, stdout: "", stderr });
-    }
-    const command = chat(url, "alice").toSpliced(2, 0, "--allow-env=CHAT_TOKEN");
-    await using alice = await startChat(url, "alice", { command, env: { CHAT_TOKEN: "right" } });
-    assertEquals(relay.stats().connected, 1);
-    alice.signal("SIGINT");
-    assertEquals(await alice.exited(), 0);
-  } finally {
-    await Deno.remove(tokens);
+  await using folder = await tempFolder();
+  const tokens = await folder.write("tokens", "right\n");
+  await using relay = await startRelay({ server: { auth_tokens_file: tokens } });
+  const { url } = relay;
+  const usage = "Usage: deno run --allow-net examples/chat.ts URL NAME\n";
+  const cases: [command: string[], code: number, stderr: string][] = [
+    [chat(), 2, usage],
+    [chat(url), 2, usage],
+    [chat(url, "alice", "bob"), 2, usage],
+    [chat(url, "a<br>b"), 2, "NAME must not contain <br>, got a<br>b\n"],
+    [
+      chat("localhost:8443", "alice"),
+      2,
+      "Cannot connect to localhost:8443: Only ws & wss schemes are allowed in a WebSocket URL: received localhost:\n",
+    ],
+    [
+      chat("ws://127.0.0.1:1", "alice"),
+      1,
+      "Cannot connect to ws://127.0.0.1:1: tcp connect error (is a relay running there?)\n",
+    ],
+    [
+      chat(url, "alice"),
+      1,
+      `Cannot connect to ${url}: Invalid status code: 401 (it wants a token that is right: CHAT_TOKEN, with --allow-env=CHAT_TOKEN)\n`,
+    ],
+    [
+      chat(url, "alice").filter((word) => word !== "--allow-net"),
+      2,
+      `Cannot connect to ${url}: Requires net access to "${
+        new URL(url).host
+      }", run again with the --allow-net flag\n`,
+    ],
+  ];
+  for (const [command, code, stderr] of cases) {
+    assertEquals(await run({ command }), { code, stdout: "", stderr });
   }
+  const command = chat(url, "alice").toSpliced(2, 0, "--allow-env=CHAT_TOKEN");
+  await using alice = await startChat(url, "alice", { command, env: { CHAT_TOKEN: "right" } });
+  assertEquals(relay.stats().connected, 1);
+  alice.signal("SIGINT");
+  assertEquals(await alice.exited(), 0);
 });
 
 Deno.test("terminal client on a terminal has colours, and shows once what is typed", async () => {
@@ -176,23 +173,20 @@ Deno.test("sensor publishes JSON, and comes back when the relay does", async () 
 Deno.test("tail sends the lines that are added to a file, also after it was cut", async () => {
   await using relay = await startRelay();
   await using bob = await connect(relay);
-  const path = await Deno.makeTempFile();
+  await using folder = await tempFolder();
+  const path = `${folder.path}/log`;
   const append = (text: string) => Deno.writeTextFile(path, text, { append: true });
-  try {
-    await append("old\n");
-    await using tail = new Process({
-      command: [...DENO, "--allow-read", `${ROOT}examples/tail.ts`, relay.url, path],
-    });
-    await says(tail, "stderr", "Lines added to ");
-    await append("one\n\ntw");
-    assertEquals(await bob.take(2), ["one", ""]);
-    await append("o\n");
-    assertEquals(await bob.next(), "two");
-    await Deno.writeTextFile(path, "3\n");
-    assertEquals(await bob.next(), "3");
-    await relay.stop();
-    assertEquals(await tail.exited(), 1);
-  } finally {
-    await Deno.remove(path);
-  }
+  await append("old\n");
+  await using tail = new Process({
+    command: [...DENO, "--allow-read", `${ROOT}examples/tail.ts`, relay.url, path],
+  });
+  await says(tail, "stderr", "Lines added to ");
+  await append("one\n\ntw");
+  assertEquals(await bob.take(2), ["one", ""]);
+  await append("o\n");
+  assertEquals(await bob.next(), "two");
+  await Deno.writeTextFile(path, "3\n");
+  assertEquals(await bob.next(), "3");
+  await relay.stop();
+  assertEquals(await tail.exited(), 1);
 });

@@ -9,10 +9,10 @@ import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { collectGarbage, INSPECT } from "./garbage.ts";
-import { LEAN_ALLOCATOR, Program, ROOT } from "./program.ts";
+import { LEAN_ALLOCATOR, type LogEntry, Program, ROOT } from "./program.ts";
 import { frame, handshake, OPCODE, RawClient } from "./raw_client.ts";
 import { scrape } from "./scrape.ts";
-import { until } from "./wait.ts";
+import { sleep, until } from "./wait.ts";
 
 /** What a chaos showed; times in milliseconds, memory in bytes. */
 export interface ChaosReport {
@@ -46,7 +46,6 @@ const ENV = {
   ...LEAN_ALLOCATOR,
 };
 
-const sleep = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
 const between = (low: number, high: number) => low + Math.random() * (high - low);
 const percentile = (values: number[], part: number) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * part)];
@@ -120,7 +119,7 @@ function joined(act: (client: RawClient) => Promise<unknown> | unknown): Act {
     using client = await RawClient.join(relay);
     client.ignore();
     await act(client);
-    await sleep(between(20, 200));
+    await sleep(between(0.02, 0.2));
   };
 }
 
@@ -153,7 +152,7 @@ const ACTS: Record<string, [weight: number, act: Act]> = {
   garbageInsteadOfRequest: [2, async (relay) => {
     using client = await RawClient.open(relay);
     client.send(new Uint8Array(randomBytes(200)));
-    await sleep(between(20, 200));
+    await sleep(between(0.02, 0.2));
   }],
   wrongPath: [1, async (relay) => {
     using client = await RawClient.open(relay);
@@ -163,7 +162,7 @@ const ACTS: Record<string, [weight: number, act: Act]> = {
     using client = await RawClient.open(relay);
     const request = handshake();
     client.send(request.slice(0, between(1, request.length - 1)));
-    await sleep(between(500, 3000));
+    await sleep(between(0.5, 3));
   }],
   oversize: [
     2,
@@ -182,7 +181,7 @@ const ACTS: Record<string, [weight: number, act: Act]> = {
     joined(async (client) => {
       client.pause();
       client.send(hello());
-      await sleep(between(4000, 12_000));
+      await sleep(between(4, 12));
     }),
   ],
   floods: [2, joined((client) => client.send(Buffer.concat(Array.from({ length: 300 }, hello))))],
@@ -205,7 +204,7 @@ export async function chaos(
   clients = 200,
 ): Promise<ChaosReport> {
   await using relay = await Program.start({
-    command: [Deno.execPath(), "run", "-A", "--cached-only", INSPECT, `${ROOT}main.ts`],
+    command: [Deno.execPath(), "run", "-A", INSPECT, `${ROOT}main.ts`],
     env: { ...ENV, RELAY_SERVER_TRANSPORT: transport },
   });
   await using calm = await Program.start({ env: { RELAY_SERVER_TRANSPORT: transport } });
@@ -222,12 +221,12 @@ export async function chaos(
   const torment = async (seconds: number) => {
     const deadline = performance.now() + seconds * 1000;
     await Promise.all(Array.from({ length: clients }, async () => {
-      await sleep(between(0, 1500)); // Or all begin as one.
+      await sleep(between(0, 1.5)); // Or all begin as one.
       while (performance.now() < deadline) {
         const name = choose();
         acts[name] = (acts[name] ?? 0) + 1;
         await ACTS[name][1](relay);
-        await sleep(between(100, 1500));
+        await sleep(between(0.1, 1.5));
       }
     }));
     const connected = async () => (await scrape(relay)).get("websocket_connected_clients");
@@ -264,14 +263,14 @@ export async function chaos(
     return metrics.get("websocket_connected_clients") === 0;
   };
   await until(left, "the ten to leave");
-  const evictions = checkCounters(metrics, relay.stderr, first);
+  const evictions = checkCounters(metrics, relay.log, first);
   return { acts, messages: first.heard, p99, calmP99, memory: [before, after], evictions };
 }
 
 /** Compares the relay's numbers with what the witnesses heard and with what it logged. */
 function checkCounters(
   metrics: Map<string, number>,
-  log: string,
+  log: readonly LogEntry[],
   { heard, bytes }: { heard: number; bytes: number },
 ): Record<string, number> {
   const total = (name: string) => metrics.get(`websocket_${name}_total`)!;
@@ -283,8 +282,10 @@ function checkCounters(
 
   const present = new Map<string, number>();
   const causes: Record<string, number> = {};
-  const events = log.matchAll(/(\S+:\d+) (?:(joined)|(?:left|evicted): (\w+))$/gm);
-  for (const [, peer, joined, cause] of events) {
+  const events = log.map(({ message }) =>
+    /^(\S+:\d+) (?:(joined)|(?:left|evicted): (\w+))$/.exec(message)
+  );
+  for (const [, peer, joined, cause] of events.filter((event) => event !== null)) {
     present.set(peer, (present.get(peer) ?? 0) + (joined ? 1 : -1));
     if (cause) causes[cause] = (causes[cause] ?? 0) + 1;
   }

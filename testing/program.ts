@@ -42,7 +42,8 @@ export const LEAN_ALLOCATOR: Readonly<Record<string, string>> = {
   MALLOC_TRIM_THRESHOLD_: `${64 * 1024}`,
 };
 
-const RELAY = [Deno.execPath(), "run", "-A", "--cached-only", `${ROOT}main.ts`];
+/** The command of the relay from source, with all permissions. */
+export const RELAY = [Deno.execPath(), "run", "-A", "--quiet", `${ROOT}main.ts`];
 
 function spawn(options: ProgramOptions) {
   const { command = RELAY, args = [], env = {}, cwd = ROOT, stdin = "null" } = options;
@@ -138,14 +139,23 @@ export class Process implements AsyncDisposable {
   }
 }
 
-/** A relay in a process of its own. */
+/** A line of the relay's log: its level, its message, and the values in it under their names. */
+export interface LogEntry extends Readonly<Record<string, unknown>> {
+  /** How serious it is, for example `WARN`. */
+  readonly level: string;
+  /** The whole text. */
+  readonly message: string;
+}
+
+/** A relay in a process of its own, which logs JSON. */
 export class Program extends Process {
   /** Starts a relay and waits until it says that it is there. */
   static async start(options: ProgramOptions = {}): Promise<Program> {
     const args = options.args ?? ["--port", "0", "--metrics-port", "0"];
-    const program = new Program({ ...options, args });
+    const env = { RELAY_LOG_FORMAT: "json", ...options.env };
+    const program = new Program({ ...options, args, env });
     try {
-      await until(() => program.stderr.includes("Relay at "), "the relay to start", 60);
+      await until(() => program.#started !== undefined, "the relay to start", 60);
     } catch (error) {
       await program[Symbol.asyncDispose]();
       throw new Error(`${(error as Error).message}; it said: ${program.stderr}`);
@@ -155,16 +165,27 @@ export class Program extends Process {
 
   /** Where clients connect. */
   get url(): string {
-    return /Relay at (wss?:\S+)/.exec(this.stderr)![1];
+    return this.#started!.url as string;
   }
 
   /** Where metrics are served. */
   get metricsUrl(): string {
-    return /metrics at (http:\S+\/)metrics/.exec(this.stderr)![1];
+    const [url] = /http:\S+\//.exec(this.#started!.metrics as string)!;
+    return url;
   }
 
-  /** The last line that it has written to standard error. */
-  get lastLine(): string {
-    return this.stderr.trimEnd().split("\n").at(-1)!;
+  /** What it has logged; what the platform wrote in between is left out. */
+  get log(): LogEntry[] {
+    return this.stderr.split("\n").slice(0, -1).filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line));
+  }
+
+  /** Tells whether it has logged a message in which a text occurs. */
+  logged(text: string): boolean {
+    return this.log.some(({ message }) => message.includes(text));
+  }
+
+  get #started(): LogEntry | undefined {
+    return this.log.find(({ url }) => url !== undefined);
   }
 }

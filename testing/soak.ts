@@ -11,7 +11,7 @@
 import { LEAN_ALLOCATOR, Program } from "./program.ts";
 import { frame, OPCODE, RawClient } from "./raw_client.ts";
 import { scrape } from "./scrape.ts";
-import { bounded } from "./wait.ts";
+import { bounded, sleep } from "./wait.ts";
 
 const CLIENTS = 100;
 const MEASURING_SECONDS = 10;
@@ -28,8 +28,6 @@ const ENDINGS: ((client: RawClient) => void)[] = [
   (client) => client.fin(),
   (client) => client.reset(),
 ];
-
-const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 async function join(relay: Program): Promise<RawClient> {
   const client = await RawClient.join(relay);

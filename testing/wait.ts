@@ -35,8 +35,13 @@ export async function until(
   const deadline = performance.now() + seconds * 1000;
   while (!await condition()) {
     if (performance.now() > deadline) throw new Error(`waited ${seconds} s for ${what}, in vain`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await sleep(0.005);
   }
+}
+
+/** Lets time pass: for what is about time itself, never in place of an event. */
+export function sleep(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
 /** An endless queue between what arrives and who waits for it. */

@@ -2,11 +2,12 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError } from "../config.ts";
 import { connect } from "../testing/client.ts";
 import { makeCertificate } from "../testing/certificate.ts";
+import { scrape } from "../testing/scrape.ts";
 import { startRelay } from "../testing/start.ts";
+import { sharedTempFolder } from "../testing/temp.ts";
 import { loadCertificate } from "./certificate.ts";
 
-const directory = await Deno.makeTempDir();
-globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const { path: directory } = await sharedTempFolder();
 const good = await makeCertificate(directory, "good", 30);
 const other = await makeCertificate(directory, "other");
 const junk = `${directory}/junk.pem`;
@@ -72,10 +73,10 @@ Deno.test("relay serves wss and says when its certificate expires", async () => 
   alice.send("secret");
   assertEquals(await bob.next(), "secret");
 
-  const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).text();
-  const expiry = /^websocket_tls_certificate_expiry_timestamp_seconds (\d+)$/m.exec(metrics);
+  const metrics = await scrape(relay);
   const { expires } = await loadCertificate({ enabled: true, ...good });
-  assertEquals(Number(expiry?.[1]), expires.getTime() / 1000);
+  const expiry = metrics.get("websocket_tls_certificate_expiry_timestamp_seconds");
+  assertEquals(expiry, expires.getTime() / 1000);
 });
 
 Deno.test("relay on native goes on with its certificate until a restart, whatever its files become", async () => {

@@ -4,10 +4,10 @@ import fc from "fast-check";
 import { connect } from "../testing/client.ts";
 import { frame, OPCODE, RawClient } from "../testing/raw_client.ts";
 import { startRelay } from "../testing/start.ts";
+import { sharedTempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 
-const directory = await Deno.makeTempDir();
-globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+const { path: directory } = await sharedTempFolder();
 const tokens = `${directory}/tokens`;
 await Deno.writeTextFile(tokens, "secret\n");
 

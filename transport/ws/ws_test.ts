@@ -5,7 +5,9 @@ import { makeCertificate } from "../../testing/certificate.ts";
 import { closeAll, connect, connectAll } from "../../testing/client.ts";
 import { Program, ROOT, run } from "../../testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "../../testing/raw_client.ts";
+import { scrape } from "../../testing/scrape.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
+import { tempFolder } from "../../testing/temp.ts";
 import { bounded, until } from "../../testing/wait.ts";
 
 const start = ({ server, ...rest }: Changes = {}) => {
@@ -72,8 +74,8 @@ Deno.test("ws pings a silent client before it drops it", async () => {
 });
 
 Deno.test("ws ends handshakes that are not finished in time, TLS ones included", async () => {
-  const directory = await Deno.makeTempDir();
-  const files = await makeCertificate(directory, "own");
+  await using folder = await tempFolder();
+  const files = await makeCertificate(folder.path, "own");
   await using plain = await start();
   await using secure = await start({ server: { tls: { enabled: true, ...files } } });
   using silent = await RawClient.open(plain);
@@ -87,7 +89,6 @@ Deno.test("ws ends handshakes that are not finished in time, TLS ones included",
   assert(performance.now() - started > 5000, "they were ended at once");
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
-  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("ws bounds the head of a request", async () => {
@@ -103,17 +104,14 @@ Deno.test("ws frees the descriptor and the memory of a client that never reads a
   await using program = await Program.start({
     env: { RELAY_SERVER_TRANSPORT: "ws", RELAY_LIMITS_MAX_BACKLOG_BYTES: `${backlog}` },
   });
-  const metric = async (name: string) => {
-    const metrics = await (await fetch(`${program.metricsUrl}metrics`)).text();
-    return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics)![1]);
-  };
+  const metric = async (name: string) => (await scrape(program)).get(name)!;
   using alice = await RawClient.join(program);
   const descriptors = await metric("process_open_fds");
   const memory = await metric("process_resident_memory_bytes");
   const stuck = await Promise.all(Array.from({ length: peers }, () => RawClient.join(program)));
   for (const client of stuck) client.pause();
   const megabyte = frame(OPCODE.binary, new Uint8Array(1024 * 1024));
-  const evicted = String.raw`websocket_evictions_total\{reason="slow"\}`;
+  const evicted = 'websocket_evictions_total{reason="slow"}';
   for (let i = 0; await metric(evicted) < peers; i++) {
     assert(i < 200, "the kernel takes everything");
     alice.send(megabyte);
@@ -132,7 +130,7 @@ Deno.test("ws frees the descriptor and the memory of a client that never reads a
 
 /** Starts a relay that may open only so many files, and lets many more clients come at once. */
 async function rushAt(files: number, clients: number, permissions: string) {
-  const relay = `exec ${Deno.execPath()} run ${permissions} --cached-only ${ROOT}main.ts "$@"`;
+  const relay = `exec ${Deno.execPath()} run --quiet ${permissions} ${ROOT}main.ts "$@"`;
   const command = ["sh", "-c", `ulimit -n ${files}; ${relay}`, "relay"];
   const program = await Program.start({ command, env: { RELAY_SERVER_TRANSPORT: "ws" } });
   const alice = await connect(program);
@@ -175,8 +173,8 @@ Deno.test("ws accepts again after a rush that took all files, also where it cann
 });
 
 Deno.test("ws replaces its certificate when the files change, and keeps it when they break", async () => {
-  const directory = await Deno.makeTempDir();
-  const files = await makeCertificate(directory, "own", 10);
+  await using folder = await tempFolder();
+  const files = await makeCertificate(folder.path, "own", 10);
   const old = await Deno.readTextFile(files.cert_file);
   await using relay = await start({ server: { tls: { enabled: true, ...files } } });
   const join = async (cert: string) => {
@@ -184,9 +182,7 @@ Deno.test("ws replaces its certificate when the files change, and keeps it when 
     return await connect(relay, { client });
   };
   const expiry = async () => {
-    const metrics = await (await fetch(`${relay.metricsUrl}metrics`)).text();
-    const name = "websocket_tls_certificate_expiry_timestamp_seconds";
-    return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)![1]);
+    return (await scrape(relay)).get("websocket_tls_certificate_expiry_timestamp_seconds")!;
   };
   await using alice = await join(old);
   const firstExpiry = await expiry();
@@ -196,21 +192,20 @@ Deno.test("ws replaces its certificate when the files change, and keeps it when 
   await (await join(old)).close();
   assertEquals(await expiry(), firstExpiry);
 
-  await makeCertificate(directory, "own", 20);
+  await makeCertificate(folder.path, "own", 20);
   const renewed = await Deno.readTextFile(files.cert_file);
   await until(async () => await expiry() > firstExpiry, "the files to be noticed");
   await using bob = await join(renewed);
   await assertRejects(() => join(old));
   bob.send("old and new");
   assertEquals(await alice.next(), "old and new");
-  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("ws stops in time though its certificate cannot be read to the end", async () => {
-  const directory = await Deno.makeTempDir();
-  const files = await makeCertificate(directory, "own");
+  await using folder = await tempFolder();
+  const files = await makeCertificate(folder.path, "own");
   const relay = await start({ server: { tls: { enabled: true, ...files } } });
-  const fifo = `${directory}/fifo`;
+  const fifo = `${folder.path}/fifo`;
   assertEquals((await run({ command: ["mkfifo", fifo] })).code, 0);
   await Deno.rename(fifo, files.cert_file);
   const reading = relay.reload();
@@ -219,12 +214,11 @@ Deno.test("ws stops in time though its certificate cannot be read to the end", a
   await Deno.rename(files.key_file, files.cert_file);
   writer.close();
   await bounded(reading, "the end of reading");
-  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
-  const directory = await Deno.makeTempDir();
-  const files = await makeCertificate(directory, "own");
+  await using folder = await tempFolder();
+  const files = await makeCertificate(folder.path, "own");
   await using program = await Program.start({
     env: {
       RELAY_SERVER_TRANSPORT: "ws",
@@ -237,8 +231,7 @@ Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", 
   const port = Number(new URL(program.url).port);
   using tls = await Deno.connectTls({ port, caCerts, alpnProtocols: ["h2", "http/1.1"] });
   assertEquals((await tls.handshake()).alpnProtocol, "http/1.1");
-  await makeCertificate(directory, "own");
+  await makeCertificate(folder.path, "own");
   program.signal("SIGHUP");
-  await until(() => program.stderr.includes("Certificate replaced, expires 20"), "the log line");
-  await Deno.remove(directory, { recursive: true });
+  await until(() => program.logged("Certificate replaced, expires 20"), "the log line");
 });
