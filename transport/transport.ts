@@ -29,6 +29,8 @@ export interface ListenOptions<Message, Data> {
   readonly certificate: Certificate | null;
   /** A silent client is pinged after half of this time and evicted after all of it. */
   readonly idleTimeoutSeconds: number;
+  /** How long a connection may take to become a WebSocket. Default: the transport's own, if it has one. */
+  readonly handshakeTimeoutSeconds?: number;
   /** The largest message; a transport may refuse a larger one itself. */
   readonly maxMessageBytes: number;
   /** How many files the process may open, as far as that is known. */

@@ -49,7 +49,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   server.maxHeadersCount = MAX_HEADERS;
   // Beyond this the platform closes connections at once, before it runs out of descriptors.
   server.maxConnections = Math.max(1, (options.maxDescriptors ?? Infinity) - ws.spareDescriptors);
-  const handshakes = new Handshakes(server);
+  const handshakes = new Handshakes(server, options.handshakeTimeoutSeconds);
   const clients = new WsClients(members);
   const subprotocols = new WeakMap<IncomingMessage, string | null>();
   const upgrader = new WebSocketServer({
@@ -114,10 +114,10 @@ class Handshakes {
   /** Each one's socket and timer, by the address of its peer. */
   readonly #pending = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
 
-  constructor(server: Server) {
+  constructor(server: Server, timeoutSeconds = HANDSHAKE_TIMEOUT_SECONDS) {
     // With TLS this is the socket beneath, so an unfinished TLS handshake counts as well.
     server.on("connection", (socket: Socket) => {
-      const timer = setTimeout(() => socket.destroy(), HANDSHAKE_TIMEOUT_SECONDS * 1000);
+      const timer = setTimeout(() => socket.destroy(), timeoutSeconds * 1000);
       const name = nameOf(socket);
       this.#pending.set(name, { socket, timer });
       socket.once("close", () => this.#remove(name));
