@@ -6,9 +6,9 @@
 
 import { assertEquals } from "@std/assert";
 import axe, { type AxeResults } from "axe-core";
-import { type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
 
-export type { Page };
+export type { Locator, Page };
 
 /** Opens a page for a visitor of its own: no two share cookies or what they have stored. */
 export type Open = (url: string, visitor?: BrowserContextOptions) => Promise<Page>;

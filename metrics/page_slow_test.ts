@@ -1,0 +1,162 @@
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { barriers, browserTest, type Locator, type Open, type Page } from "../testing/browser.ts";
+import { closeAll, connect, connectAll } from "../testing/client.ts";
+import { Program } from "../testing/program.ts";
+import { RawClient } from "../testing/raw_client.ts";
+import { scrape } from "../testing/scrape.ts";
+import { startRelay } from "../testing/start.ts";
+import { bounded, until } from "../testing/wait.ts";
+
+/** How often the page asks its relay for numbers. */
+const POLL_MS = 2000;
+
+/** How long a test waits for the effect of one answer, before it lets the page ask again. */
+const ANSWER_MS = 500;
+
+/** Finds a chart by what its text alternative says. */
+function chart(page: Page, saying: RegExp) {
+  return page.getByRole("img", { name: saying });
+}
+
+/** Opens the status page with a clock that the test can set forward. */
+async function openStatus(open: Open, url: string, visitor?: Parameters<Open>[1]): Promise<Page> {
+  const page = await open(url, visitor);
+  await page.clock.install();
+  await page.reload();
+  return page;
+}
+
+/** Waits until a page shows something, and lets its clock run from one poll to the next meanwhile. */
+async function shows(page: Page, wanted: Locator): Promise<void> {
+  await until(async () => {
+    if (await wanted.isVisible()) return true;
+    await page.clock.runFor(POLL_MS);
+    return await wanted.waitFor({ timeout: ANSWER_MS }).then(() => true, () => false);
+  }, `the page to show ${wanted}`);
+}
+
+/** Waits until a chart's text alternative begins so, and returns the numbers that it says are current. */
+async function current(page: Page, saying: RegExp): Promise<number[]> {
+  const found = chart(page, saying);
+  await shows(page, found);
+  const [, now] = /: (.*) now; /.exec(await found.getAttribute("aria-label") ?? "") ?? [];
+  return [...now.matchAll(/\d[\d,.]*/g)].map(([digits]) => Number(digits.replaceAll(",", "")));
+}
+
+browserTest("status page shows the numbers of /metrics and asks only its relay", async (open) => {
+  await using relay = await startRelay({ limits: { max_backlog_bytes: 1024 ** 3 } });
+  const clients = await connectAll(relay, 3);
+  using stuck = await RawClient.join(relay);
+  stuck.pause();
+  const page = await openStatus(open, relay.metricsUrl!);
+  const asked = new Set<string>(), said: string[] = [];
+  page.on("request", (request) => asked.add(request.url().replace(relay.metricsUrl!, "/")));
+  page.on("console", (message) => said.push(message.text()));
+  await page.reload(); // Now that somebody watches.
+
+  const talk = setInterval(() => clients[0].send("hello"), 10);
+  const [messages] = await current(page, /^Messages taken in: [1-9]/);
+  const [deliveries] = await current(page, /^Messages delivered: [1-9]/);
+  assert(deliveries > messages, `${messages} in, ${deliveries} out`);
+  const line = chart(page, /^Messages taken in/).locator("path");
+  const points = async () => (await line.getAttribute("d"))!.split("L").length;
+  await until(async () => {
+    await page.clock.runFor(POLL_MS);
+    return await points() >= 3;
+  }, "a line through three points");
+  clearInterval(talk);
+
+  for (let i = 0; i < 30; i++) clients[0].send("x".repeat(1024 * 1024));
+  await until(
+    () => relay.stats().backlogBytes > 1024 ** 2,
+    "a backlog of the client that is stuck",
+  );
+  await shows(page, chart(page, /^Messages taken in: 0 a second now/));
+  const metrics = await scrape(relay);
+  const mebibytes = (name: string) => metrics.get(name)! / 1024 ** 2;
+  assertEquals(metrics.get("websocket_connected_clients"), 4);
+  assertEquals(await current(page, /^Connected clients/), [4]);
+  const [backlog, largest] = await current(page, /^Backlog of unsent bytes: \S+ MiB in all/);
+  assertAlmostEquals(backlog, mebibytes("websocket_backlog_bytes"), 0.1);
+  assertAlmostEquals(largest, mebibytes("websocket_backlog_bytes_max"), 0.1);
+
+  await shows(page, page.getByText("Running; clients are admitted."));
+  const about = /^Version \S+ with the native transport on Deno \S+, running since \d+ /;
+  await shows(page, page.getByText(about));
+  assertEquals(said, []);
+  assertEquals([...asked].sort(), [
+    "/",
+    "/metrics",
+    "/readyz",
+    "/status/chart.js",
+    "/status/contents.js",
+    "/status/dom.js",
+    "/status/numbers.js",
+    "/status/page.css",
+    "/status/page.js",
+    "/status/table.js",
+  ]);
+  await closeAll(clients);
+});
+
+browserTest("status page shows evictions and refusals by reason", async (open) => {
+  await using relay = await startRelay({ limits: { max_message_bytes: 10, max_connections: 1 } });
+  await using alice = await connect(relay);
+  const page = await openStatus(open, relay.metricsUrl!);
+  await shows(page, page.getByRole("row", { name: /^too_big .* 0 0$/ }));
+  await assertRejects(() => connect(relay));
+  alice.send("far too big");
+  await bounded(alice.closed, "the eviction");
+  await shows(page, page.getByRole("row", { name: /^too_big .* 1 1$/ }));
+  await shows(page, page.getByRole("row", { name: /^full .* 1 1$/ }));
+  assertEquals(await page.getByRole("row", { name: / 1 1$/ }).count(), 2);
+});
+
+browserTest("status page says that the relay shuts down, is gone, and is back", async (open) => {
+  const env = { RELAY_LIMITS_MAX_MESSAGE_BYTES: "10", RELAY_SHUTDOWN_DELAY_SECONDS: "60" };
+  const start = (port: string) => {
+    return Program.start({ args: ["--port", "0", "--metrics-port", port], env, cwd: "/" });
+  };
+  const first = await start("0");
+  const { port } = new URL(first.metricsUrl);
+  let page;
+  {
+    await using _ = first;
+    page = await openStatus(open, first.metricsUrl);
+    await shows(page, page.getByRole("row", { name: /^too_big .* 0 0$/ }));
+    await using alice = await connect(first);
+    alice.send("far too big");
+    await shows(page, page.getByRole("row", { name: /^too_big .* 1 1$/ }));
+    first.signal("SIGTERM");
+    await shows(page, page.getByText("Shutting down; no more clients are admitted."));
+  }
+  const lost = /^The relay has not answered since \d\d:\d\d:\d\d; asking again/;
+  await shows(page, page.getByText(lost));
+  await shows(page, chart(page, /^Connected clients: – clients now/));
+  assertEquals(await page.title(), "No answer – Relay");
+
+  await using _second = await start(port);
+  await shows(page, page.getByText("Running; clients are admitted."));
+  await shows(page, chart(page, /^Connected clients: 0 clients now/));
+  const before = page.getByRole("row", { name: /^too_big .* 1 0$/ }); // In ten minutes, since the start.
+  await shows(page, before);
+  const line = await chart(page, /^Connected clients/).locator("path").getAttribute("d");
+  assertEquals(line!.split("M").length - 1, 2, `a gap in ${line}`);
+});
+
+browserTest("status page fits a narrow screen, a keyboard, a screen reader", async (open) => {
+  await using relay = await startRelay();
+  const page = await openStatus(open, relay.metricsUrl!, { viewport: { width: 320, height: 640 } });
+  const clients = chart(page, /^Connected clients: 0/);
+  await clients.waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Home");
+  const slider = page.getByRole("slider", { name: "Look back" });
+  assertMatch(await slider.getAttribute("aria-valuetext") ?? "", /^\d\d:\d\d:\d\d$/);
+  assertEquals(await page.getByText(/^at \d\d:\d\d:\d\d: /).count(), 6);
+  await page.keyboard.press("End");
+  assertEquals(await slider.getAttribute("aria-valuetext"), "now");
+  const wide = await page.evaluate("document.documentElement.scrollWidth");
+  assertEquals(wide, 320);
+  assertEquals(await barriers(page), []);
+});
