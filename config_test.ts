@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { parse } from "@std/yaml";
 import { Ajv2020 } from "ajv";
-import fc from "fast-check";
 import {
   CONFIG_SCHEMA,
   ConfigError,
@@ -245,68 +244,6 @@ Deno.test("config/schema.json lets editors accept the files that are here, and m
   for (const wrong of ["server: {prot: 1}", "limit: {}", "server: {port: 70000}", "log: text"]) {
     assertEquals(validates(parse(wrong)), false, wrong);
   }
-});
-
-Deno.test("loadConfig turns any text into a configuration or a list of problems", async () => {
-  const key = fc.constantFrom(
-    ..."server limits metrics shutdown log port hostname tls enabled transport level".split(" "),
-  );
-  const scalar = fc.oneof(
-    fc.integer().map(String),
-    fc.double().map(String),
-    fc.string(),
-    fc.constantFrom(
-      "true",
-      "~",
-      "null",
-      ".nan",
-      "&a",
-      "*a",
-      "!!binary AAAA",
-      "!!set {x}",
-      "2020-01-01",
-    ),
-    fc.constantFrom(
-      "[",
-      "{",
-      "}",
-      "---",
-      "%YAML 1.2",
-      "\t",
-      "? ",
-      "<<: *a",
-      "|\n  x",
-      "!!omap [a: 1]",
-    ),
-  );
-  const line = fc.tuple(fc.nat(3), fc.oneof(key, fc.string()), scalar)
-    .map(([depth, name, value]) => `${"  ".repeat(depth)}${name}: ${value}`);
-  const yaml = fc.oneof(
-    fc.string({ unit: "binary" }),
-    fc.array(line, { maxLength: 12 }).map((lines) => lines.join("\n")),
-    fc.json(),
-    fc.constantFrom(
-      "a: &a {b: *a}",
-      "server: &s {tls: *s}",
-      "[".repeat(1e5),
-      "server: &s\n  tls: *s",
-    ),
-  );
-  const outcomes = { loaded: 0, refused: 0 };
-  await fc.assert(
-    fc.asyncProperty(yaml, async (text) => {
-      try {
-        await load(text);
-        outcomes.loaded++;
-      } catch (error) {
-        if (!(error instanceof ConfigError)) throw error;
-        assert(error.problems.length > 0);
-        outcomes.refused++;
-      }
-    }),
-    { numRuns: 500 },
-  );
-  assert(outcomes.loaded > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
 });
 
 Deno.test("parseFlags says what it cannot understand", () => {

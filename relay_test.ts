@@ -1,20 +1,16 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { CLOSE, type Close } from "./transport/close.ts";
+import type { Eviction } from "./hub.ts";
+import { CLOSE } from "./transport/close.ts";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
-import { Program } from "./testing/program.ts";
+import { expectOneLeave } from "./testing/leave.ts";
 import { frame, handshake, OPCODE, RawClient } from "./testing/raw_client.ts";
 import { type Changes, startRelay } from "./testing/start.ts";
-import { bounded, sleep, until } from "./testing/wait.ts";
-
-/** The payload of a close frame (RFC 6455 §5.5.1). */
-function closePayload({ code, reason }: Close): Uint8Array {
-  return new Uint8Array([code >> 8, code & 0xff, ...new TextEncoder().encode(reason)]);
-}
+import { bounded, until } from "./testing/wait.ts";
 
 const ENDINGS: [
   what: string,
   end: (client: RawClient) => void,
-  eviction: "idle" | "error" | null,
+  eviction: Eviction | null,
 ][] = [
   ["a close frame", (client) => client.send(frame(OPCODE.close, new Uint8Array([3, 232]))), null],
   ["a close frame without a code", (client) => client.send(frame(OPCODE.close)), null],
@@ -27,7 +23,6 @@ const ENDINGS: [
     (client) => client.send(frame(OPCODE.text, new Uint8Array([0xff]))),
     "error",
   ],
-  ["silence, pings unanswered", () => {}, "idle"],
 ];
 
 const REFUSALS: [what: string, request: string, status: string, header: string | null][] = [
@@ -120,32 +115,10 @@ for (const transport of ["native", "ws"] as const) {
 
   for (const [what, end, eviction] of ENDINGS) {
     Deno.test(`relay on ${transport} counts a client that ends with ${what} exactly once`, async () => {
-      await using relay = await start({ server: { idle_timeout_seconds: 2 } });
-      await using bob = await connect(relay);
-      using alice = await RawClient.join(relay);
-      await until(() => relay.stats().connected === 2, "both to join");
-      end(alice);
-      await until(() => relay.stats().connected === 1, "alice to leave");
-      bob.send("still here");
-      assertEquals(await bob.next(), "still here");
-      alice.reset();
-      bob.send("and now");
-      assertEquals(await bob.next(), "and now");
-      const { connections, disconnections, evictions } = relay.stats();
-      assertEquals([connections, disconnections], [2, 1]);
-      const none = { slow: 0, rate: 0, too_big: 0, idle: 0, error: 0 };
-      assertEquals(evictions, eviction ? { ...none, [eviction]: 1 } : none);
+      await using relay = await start();
+      await expectOneLeave(relay, end, eviction);
     });
   }
-
-  Deno.test(`relay on ${transport} keeps a client that is silent but answers pings`, async () => {
-    await using relay = await start({ server: { idle_timeout_seconds: 1 } });
-    await using alice = await connect(relay);
-    await sleep(2.5);
-    assertEquals(relay.stats().connected, 1);
-    alice.send("awake");
-    assertEquals(await alice.next(), "awake");
-  });
 
   Deno.test(`relay on ${transport} counts a message's size in UTF-8 and evicts who sends too big a one`, async () => {
     await using relay = await start({ limits: { max_message_bytes: 6 } });
@@ -240,24 +213,6 @@ for (const transport of ["native", "ws"] as const) {
     assert(after < 5 * before, `a message took ${after} ms, and ${before} ms before cathy froze`);
   });
 
-  Deno.test(`relay on ${transport} passes a burst on, and evicts nobody who reads`, async () => {
-    // A process of its own: readers that share the relay's thread could not read while it is busy.
-    const env = {
-      RELAY_SERVER_TRANSPORT: transport,
-      RELAY_LIMITS_MAX_BACKLOG_BYTES: `${64 * 1024}`,
-    };
-    await using program = await Program.start({ env });
-    const readers = await connectAll(program, 5);
-    using flooder = await RawClient.join(program);
-    const size = 16 * 1024, count = 800; // 12 MiB: far more than the backlog and the kernel hold.
-    flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.text, "x".repeat(size)))));
-    for (const reader of readers) {
-      for (const message of await reader.take(count)) assertEquals(message.length, size);
-    }
-    await closeAll(readers);
-    assertEquals(program.stderr.includes("evicted"), false, program.stderr);
-  });
-
   Deno.test(`relay on ${transport} tells 50 clients that it shuts down, after what was still queued for them`, async () => {
     const relay = await start();
     const clients = await connectAll(relay, 50);
@@ -270,45 +225,6 @@ for (const transport of ["native", "ws"] as const) {
       assertEquals(await bounded(client.closed, "the end"), CLOSE.shutdown);
     }
     await assertRejects(() => connect(relay));
-  });
-
-  Deno.test(`relay on ${transport} that shuts down relays on and refuses newcomers until the delay is over`, async () => {
-    const relay = await start({ shutdown: { delay_seconds: 1, timeout_seconds: 3 } });
-    await using alice = await connect(relay);
-    const stopped = relay.stop();
-    assertEquals(await fetch(`${relay.metricsUrl}readyz`).then(bodyAndStatus), [
-      503,
-      "shutting down\n",
-    ]);
-    assertEquals(await fetch(`${relay.metricsUrl}healthz`).then(bodyAndStatus), [200, "ok\n"]);
-    using bob = await RawClient.open(relay);
-    const answer = await bob.ask(handshake());
-    assert(answer.startsWith("HTTP/1.1 503 "), answer);
-    assertEquals(relay.stats().rejections.draining, 1);
-    alice.send("still works");
-    assertEquals(await alice.next(), "still works");
-    assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
-    assertEquals(await stopped, { closed: 1, terminated: 0 });
-  });
-
-  Deno.test(`relay on ${transport} drops clients that do not go away in time, and stops all the same`, async () => {
-    const relay = await start({ shutdown: { timeout_seconds: 1 } });
-    await using alice = await connect(relay);
-    using deaf = await RawClient.join(relay); // Reads the close frame but never answers.
-    using stuck = await RawClient.join(relay); // Never reads at all.
-    await until(() => relay.stats().connected === 3, "all to join");
-    stuck.pause();
-    const megabyte = "x".repeat(1024 * 1024);
-    for (let i = 0; relay.stats().backlogBytesMax === 0; i++) {
-      assert(i < 100, "the kernel takes everything");
-      alice.send(megabyte);
-      await alice.next();
-    }
-    assertEquals(await bounded(relay.stop(), "the shutdown"), { closed: 1, terminated: 2 });
-    assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
-    let last = await deaf.next();
-    while (last.opcode !== OPCODE.close) last = await deaf.next();
-    assertEquals(last.payload, closePayload(CLOSE.shutdown));
   });
 
   Deno.test(`relay.stop on ${transport} may be called twice`, async () => {
@@ -366,7 +282,3 @@ Deno.test("relay on native evicts a client that sends more than can be passed on
   for (const reader of readers) assertEquals((await reader.take(messages)).length, messages);
   await closeAll(readers);
 });
-
-async function bodyAndStatus(response: Response): Promise<[number, string]> {
-  return [response.status, await response.text()];
-}

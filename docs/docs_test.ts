@@ -4,24 +4,13 @@ import { DEFAULT_CONFIG, HELP } from "../config.ts";
 import { describeWanted, KEYS } from "../config/schema.ts";
 import { EVICTIONS } from "../hub.ts";
 import { CLOSE } from "../transport/close.ts";
-import { makeCertificate } from "../testing/certificate.ts";
-import { anchorsOf, commandsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
-import { ROOT, run } from "../testing/program.ts";
+import { anchorsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
+import { ROOT } from "../testing/program.ts";
 import { scrapeText } from "../testing/scrape.ts";
-import { startRelay } from "../testing/start.ts";
-import { sharedTempFolder } from "../testing/temp.ts";
+import { startWithTls } from "../testing/start.ts";
+import { tempFolder } from "../testing/temp.ts";
 
 const DOCUMENTS = await documents();
-
-const { path: directory } = await sharedTempFolder();
-
-/** Starts a relay that has all that documents speak of: TLS and metrics. */
-async function startDocumented() {
-  const files = await makeCertificate(directory, "documented");
-  const { server } = DEFAULT_CONFIG;
-  const tls = { ...server.tls, ...files, enabled: true };
-  return await startRelay({ server: { hostname: "127.0.0.1", port: 0, tls } });
-}
 
 /** The folders at the root that are part of the project. */
 const FOLDERS = [...Deno.readDirSync(ROOT)]
@@ -59,7 +48,8 @@ function settings(): Row[] {
 
 /** Every metric of a relay with TLS: its name with its labels, and its type. */
 async function metrics(): Promise<Row[]> {
-  await using relay = await startDocumented();
+  await using folder = await tempFolder();
+  await using relay = await startWithTls(folder);
   const text = await scrapeText(relay);
   return [...text.matchAll(/^# TYPE (\w+) (\w+)\n\w+(\{.*\})?/gm)].map(([, name, type, labels]) => {
     const names = [...(labels ?? "").matchAll(/(\w+)="/g)].map(([, label]) => label);
@@ -154,26 +144,6 @@ for (const [path, markdown] of DOCUMENTS) {
       assert(Deno.statSync(decodeURIComponent(pathname)), link);
       const target = DOCUMENTS.get(pathname.slice(ROOT.length));
       if (hash) assert(target && anchorsOf(target).includes(hash.slice(1)), `${path}: ${link}`);
-    }
-  });
-}
-
-/** Commands that are all of the checks, or part of them: .ci/run runs them. */
-const ELSEWHERE = ["deno task ok", "deno fmt --check && deno lint && deno check ."];
-
-for (const [path, markdown] of DOCUMENTS) {
-  const commands = commandsOf(markdown).filter((line) => !ELSEWHERE.includes(line));
-  if (path === "README.md" || commands.length === 0) continue; // README's are run by readme_test.ts.
-  Deno.test(`${path} has only commands that work`, async () => {
-    await using relay = await startDocumented();
-    for (const line of commands) {
-      const here = line
-        .replace(/^deno /, `${Deno.execPath()} `)
-        .replace("http://localhost:9090/", relay.metricsUrl!)
-        .replace("localhost:8443", new URL(relay.url).host)
-        .replace(/ > \S+$/, ""); // Nothing in the project is written over.
-      const { code, stderr } = await run({ command: ["sh", "-c", here] });
-      assertEquals(code, 0, `${here}\n${stderr}`);
     }
   });
 }

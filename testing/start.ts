@@ -6,6 +6,8 @@
 
 import { type Config, DEFAULT_CONFIG } from "../config.ts";
 import { type Relay, start } from "../relay.ts";
+import { makeCertificate } from "./certificate.ts";
+import type { TempFolder } from "./temp.ts";
 
 /** Sections of the configuration, each with the keys that differ from {@link testConfig}. */
 export type Changes = { [Section in keyof Config]?: Partial<Config[Section]> };
@@ -26,4 +28,10 @@ export function testConfig(changes: Changes = {}): Config {
 /** Starts a relay with {@link testConfig}. */
 export function startRelay(changes?: Changes): Promise<Relay> {
   return start(testConfig(changes));
+}
+
+/** Starts a relay with TLS, and with a certificate of its own in a folder. */
+export async function startWithTls(folder: TempFolder): Promise<Relay> {
+  const files = await makeCertificate(folder.path, "own");
+  return await startRelay({ server: { tls: { enabled: true, ...files } } });
 }

@@ -1,11 +1,9 @@
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { Buffer } from "node:buffer";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Hub } from "../../hub.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
-import { closeAll, connect, connectAll } from "../../testing/client.ts";
-import { Program, ROOT, run } from "../../testing/program.ts";
+import { connect } from "../../testing/client.ts";
+import { Program } from "../../testing/program.ts";
 import { frame, handshake, OPCODE, RawClient } from "../../testing/raw_client.ts";
-import { scrape } from "../../testing/scrape.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
 import { tempFolder } from "../../testing/temp.ts";
 import { bounded, until } from "../../testing/wait.ts";
@@ -27,17 +25,6 @@ async function closeOf(client: RawClient): Promise<{ code: number; reason: strin
     reason: new TextDecoder().decode(payload.subarray(2)),
   };
 }
-
-Deno.test("ws slows a flooding client down, and everybody gets everything", async () => {
-  await using program = await Program.start({ env: { RELAY_SERVER_TRANSPORT: "ws" } });
-  const readers = await connectAll(program, 5);
-  using flooder = await RawClient.join(program);
-  const count = 3000; // 47 MiB: what `native` would evict the flooder for.
-  flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.text, "x".repeat(16 * 1024)))));
-  for (const reader of readers) assertEquals((await reader.take(count)).length, count);
-  await closeAll(readers);
-  assertEquals(program.stderr.includes("evicted"), false, program.stderr);
-});
 
 Deno.test("ws refuses a message that is too big while it arrives, whole or in fragments", async () => {
   await using relay = await start({ limits: { max_message_bytes: 1000 } });
@@ -66,15 +53,6 @@ for (const [what, bytes, code] of BREACHES) {
     await until(() => relay.stats().evictions.error === 1, "the eviction");
   });
 }
-
-Deno.test("ws pings a silent client before it drops it", async () => {
-  await using relay = await start({ server: { idle_timeout_seconds: 1 } });
-  using client = await RawClient.join(relay);
-  assertEquals((await client.next()).opcode, OPCODE.ping);
-  assertEquals(relay.stats().connected, 1);
-  await until(() => relay.stats().evictions.idle === 1, "the eviction");
-  await bounded(client.ended, "the end of the connection");
-});
 
 /** Listens without a relay around it, and admits everybody. */
 async function listen(handshakeTimeoutSeconds: number, certificate: Certificate | null) {
@@ -122,123 +100,6 @@ Deno.test("ws bounds the head of a request", async () => {
   const answer = await client.ask(handshake({ "X-Long": "x".repeat(20_000) }));
   assertMatch(answer, /^HTTP\/1\.1 4\d\d /);
   assertEquals(relay.stats().rejections.bad_request, 1);
-});
-
-Deno.test("ws frees the descriptor and the memory of a client that never reads at once", async () => {
-  const peers = 20, backlog = 8 * 1024 * 1024;
-  await using program = await Program.start({
-    env: { RELAY_SERVER_TRANSPORT: "ws", RELAY_LIMITS_MAX_BACKLOG_BYTES: `${backlog}` },
-  });
-  const metric = async (name: string) => (await scrape(program)).get(name)!;
-  using alice = await RawClient.join(program);
-  const descriptors = await metric("process_open_fds");
-  const memory = await metric("process_resident_memory_bytes");
-  const stuck = await Promise.all(Array.from({ length: peers }, () => RawClient.join(program)));
-  for (const client of stuck) client.pause();
-  const megabyte = frame(OPCODE.binary, new Uint8Array(1024 * 1024));
-  const evicted = 'websocket_evictions_total{reason="slow"}';
-  for (let i = 0; await metric(evicted) < peers; i++) {
-    assert(i < 200, "the kernel takes everything");
-    alice.send(megabyte);
-    await alice.next();
-  }
-  await until(
-    async () => await metric("process_open_fds") <= descriptors + 2, // The scrape's own.
-    "the descriptors to be free",
-  );
-  await until(
-    async () => await metric("process_resident_memory_bytes") - memory < peers * backlog / 2,
-    "the memory to be free",
-  );
-  for (const client of stuck) client.reset();
-});
-
-/** Starts a relay that may open only so many files, and lets many more clients come at once. */
-async function rushAt(files: number, clients: number, permissions: string) {
-  const relay = `exec ${Deno.execPath()} run --quiet ${permissions} ${ROOT}main.ts "$@"`;
-  const command = ["sh", "-c", `ulimit -n ${files}; ${relay}`, "relay"];
-  const program = await Program.start({ command, env: { RELAY_SERVER_TRANSPORT: "ws" } });
-  const alice = await connect(program);
-  const opened = await Promise.allSettled(
-    Array.from({ length: clients }, () => RawClient.open(program)),
-  );
-  const rush = opened.flatMap((each) => each.status === "fulfilled" ? [each.value] : []);
-  return { program, alice, rush };
-}
-
-/** Waits until the relay admits somebody. */
-async function roomFor(program: Program, name: string): Promise<void> {
-  await until(async () => {
-    const client = await connect(program).catch(() => null);
-    await client?.close();
-    return client !== null;
-  }, `a place for ${name}`);
-}
-
-Deno.test("ws turns away a rush for more connections than it may open files", async () => {
-  const { program, alice, rush } = await rushAt(500, 600, "-A");
-  await using _program = program, _alice = alice;
-  let open = rush.length;
-  for (const client of rush) client.ended.then(() => open--);
-  await until(() => open <= 300, "those who find no place to be turned away");
-  alice.send("still here");
-  assertEquals(await alice.next(), "still here");
-  for (const client of rush) client.reset();
-  await roomFor(program, "bob");
-});
-
-Deno.test("ws accepts again after a rush that took all files, also where it cannot see it coming", async () => {
-  const { program, alice, rush } = await rushAt(200, 300, "--allow-net --allow-read --allow-env");
-  await using _program = program, _alice = alice;
-  for (const client of rush) client.reset();
-  await roomFor(program, "bob");
-  assertMatch(program.stderr, /stopped accepting connections/);
-  alice.send("still here");
-  assertEquals(await alice.next(), "still here");
-});
-
-Deno.test("ws replaces its certificate when the files change, and keeps it when they break", async () => {
-  await using folder = await tempFolder();
-  const files = await makeCertificate(folder.path, "own", 10);
-  const old = await Deno.readTextFile(files.cert_file);
-  await using relay = await start({ server: { tls: { enabled: true, ...files } } });
-  const join = async (cert: string) => {
-    using client = Deno.createHttpClient({ caCerts: [cert] });
-    return await connect(relay, { client });
-  };
-  const expiry = async () => {
-    return (await scrape(relay)).get("websocket_tls_certificate_expiry_timestamp_seconds")!;
-  };
-  await using alice = await join(old);
-  const firstExpiry = await expiry();
-
-  await Deno.writeTextFile(files.cert_file, "broken");
-  await relay.reload();
-  await (await join(old)).close();
-  assertEquals(await expiry(), firstExpiry);
-
-  await makeCertificate(folder.path, "own", 20);
-  const renewed = await Deno.readTextFile(files.cert_file);
-  await until(async () => await expiry() > firstExpiry, "the files to be noticed");
-  await using bob = await join(renewed);
-  await assertRejects(() => join(old));
-  bob.send("old and new");
-  assertEquals(await alice.next(), "old and new");
-});
-
-Deno.test("ws stops in time though its certificate cannot be read to the end", async () => {
-  await using folder = await tempFolder();
-  const files = await makeCertificate(folder.path, "own");
-  const relay = await start({ server: { tls: { enabled: true, ...files } } });
-  const fifo = `${folder.path}/fifo`;
-  assertEquals((await run({ command: ["mkfifo", fifo] })).code, 0);
-  await Deno.rename(fifo, files.cert_file);
-  const reading = relay.reload();
-  using writer = await Deno.open(files.cert_file, { write: true }); // Waits until it is being read.
-  await bounded(relay.stop(), "the relay to stop");
-  await Deno.rename(files.key_file, files.cert_file);
-  writer.close();
-  await bounded(reading, "the end of reading");
 });
 
 Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {

@@ -11,7 +11,7 @@ const { path: directory } = await sharedTempFolder();
 const tokens = `${directory}/tokens`;
 await Deno.writeTextFile(tokens, "secret\n");
 
-/** How many byte streams each transport is sent; more for a long search: `FUZZ_RUNS=20000 deno test -A transport/fuzz_test.ts`. */
+/** How many byte streams each transport is sent; more for a long search: `FUZZ_RUNS=20000 deno test -A transport/fuzz_slow_test.ts`. */
 const RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 300);
 
 /** A part of a request, and whether it stands in the way of an admission. */

@@ -93,7 +93,7 @@ Deno.test("README's curl commands answer", async () => {
 
 Deno.test("README has no command that nothing runs", () => {
   command("deno task ok"); // By .ci/run.
-  command("deno task compile"); // By compile_test.ts.
+  command("deno task compile"); // By compile_slow_test.ts.
   assertEquals(COMMANDS.filter((line) => !tested.has(line)), []);
 });
 

@@ -1,0 +1,26 @@
+import { assert } from "@std/assert";
+import { scrape } from "../testing/scrape.ts";
+import { startRelay } from "../testing/start.ts";
+
+// Not among the quick tests: those run side by side in one process, whose numbers would change meanwhile.
+Deno.test("metrics of the process are those that the system reports", async () => {
+  await using relay = await startRelay();
+  const metrics = await scrape(relay);
+  const [user, system] = (await Deno.readTextFile("/proc/self/stat")).split(") ")[1].split(" ")
+    .slice(11, 13).map((ticks) => Number(ticks) / 100);
+  const near = (name: string, want: number, off: number) => {
+    const got = metrics.get(name)!;
+    assert(Math.abs(got - want) <= off, `${name} is ${got}, the system says ${want}`);
+  };
+  near("process_cpu_user_seconds_total", user, 1);
+  near("process_cpu_system_seconds_total", system, 1);
+  near("process_cpu_seconds_total", user + system, 1);
+  near("process_resident_memory_bytes", Deno.memoryUsage().rss, 64 * 1024 * 1024);
+  near("process_open_fds", [...Deno.readDirSync("/proc/self/fd")].length, 10);
+  near("process_max_fds", Number(await output("sh", "-c", "ulimit -n")), 0);
+});
+
+async function output(command: string, ...args: string[]): Promise<string> {
+  const { stdout } = await new Deno.Command(command, { args }).output();
+  return new TextDecoder().decode(stdout);
+}

@@ -1,0 +1,95 @@
+import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { closeAll, connect, connectAll } from "./client.ts";
+import { expectOneLeave } from "./leave.ts";
+import { Program } from "./program.ts";
+import { frame, handshake, OPCODE, RawClient } from "./raw_client.ts";
+import { type Changes, startRelay } from "./start.ts";
+import { bounded, sleep, until } from "./wait.ts";
+import { CLOSE, type Close } from "../transport/close.ts";
+
+/** The payload of a close frame (RFC 6455 §5.5.1). */
+function closePayload({ code, reason }: Close): Uint8Array {
+  return new Uint8Array([code >> 8, code & 0xff, ...new TextEncoder().encode(reason)]);
+}
+
+for (const transport of ["native", "ws"] as const) {
+  const start = ({ server, ...rest }: Changes = {}) => {
+    return startRelay({ ...rest, server: { transport, ...server } });
+  };
+
+  Deno.test(`relay on ${transport} counts a client that ends with silence exactly once`, async () => {
+    await using relay = await start({ server: { idle_timeout_seconds: 2 } });
+    await expectOneLeave(relay, () => {}, "idle"); // Its pings stay unanswered.
+  });
+
+  Deno.test(`relay on ${transport} keeps a client that is silent but answers pings`, async () => {
+    await using relay = await start({ server: { idle_timeout_seconds: 1 } });
+    await using alice = await connect(relay);
+    await sleep(2.5);
+    assertEquals(relay.stats().connected, 1);
+    alice.send("awake");
+    assertEquals(await alice.next(), "awake");
+  });
+
+  Deno.test(`relay on ${transport} that shuts down relays on and refuses newcomers until the delay is over`, async () => {
+    const relay = await start({ shutdown: { delay_seconds: 1, timeout_seconds: 3 } });
+    await using alice = await connect(relay);
+    const stopped = relay.stop();
+    assertEquals(await fetch(`${relay.metricsUrl}readyz`).then(bodyAndStatus), [
+      503,
+      "shutting down\n",
+    ]);
+    assertEquals(await fetch(`${relay.metricsUrl}healthz`).then(bodyAndStatus), [200, "ok\n"]);
+    using bob = await RawClient.open(relay);
+    const answer = await bob.ask(handshake());
+    assert(answer.startsWith("HTTP/1.1 503 "), answer);
+    assertEquals(relay.stats().rejections.draining, 1);
+    alice.send("still works");
+    assertEquals(await alice.next(), "still works");
+    assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
+    assertEquals(await stopped, { closed: 1, terminated: 0 });
+  });
+
+  Deno.test(`relay on ${transport} drops clients that do not go away in time, and stops all the same`, async () => {
+    const relay = await start({ shutdown: { timeout_seconds: 1 } });
+    await using alice = await connect(relay);
+    using deaf = await RawClient.join(relay); // Reads the close frame but never answers.
+    using stuck = await RawClient.join(relay); // Never reads at all.
+    await until(() => relay.stats().connected === 3, "all to join");
+    stuck.pause();
+    const megabyte = "x".repeat(1024 * 1024);
+    for (let i = 0; relay.stats().backlogBytesMax === 0; i++) {
+      assert(i < 100, "the kernel takes everything");
+      alice.send(megabyte);
+      await alice.next();
+    }
+    assertEquals(await bounded(relay.stop(), "the shutdown"), { closed: 1, terminated: 2 });
+    assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
+    let last = await deaf.next();
+    while (last.opcode !== OPCODE.close) last = await deaf.next();
+    assertEquals(last.payload, closePayload(CLOSE.shutdown));
+  });
+
+  Deno.test(`relay on ${transport} passes a burst on, and evicts nobody who reads`, async () => {
+    // A process of its own: readers that share the relay's thread could not read while it is busy.
+    const env = {
+      RELAY_SERVER_TRANSPORT: transport,
+      RELAY_LIMITS_MAX_BACKLOG_BYTES: `${64 * 1024}`,
+    };
+    await using program = await Program.start({ env });
+    const readers = await connectAll(program, 5);
+    using flooder = await RawClient.join(program);
+    const size = 16 * 1024, count = 800; // 12 MiB: far more than the backlog and the kernel hold.
+    flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.text, "x".repeat(size)))));
+    for (const reader of readers) {
+      for (const message of await reader.take(count)) assertEquals(message.length, size);
+    }
+    await closeAll(readers);
+    assertEquals(program.stderr.includes("evicted"), false, program.stderr);
+  });
+}
+
+async function bodyAndStatus(response: Response): Promise<[number, string]> {
+  return [response.status, await response.text()];
+}
