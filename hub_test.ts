@@ -1,40 +1,19 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { type Cause, Hub, type HubOptions } from "./hub.ts";
+import { FakeConnection } from "./testing/fake_connection.ts";
 import {
-  type Cause,
-  type Connection,
-  type Ending,
-  Hub,
-  type HubOptions,
-  type Member,
-} from "./hub.ts";
-
-/** Stands in for a socket: the one thing that real ones cannot do is to have a given backlog. */
-class FakeConnection implements Connection<string> {
-  readonly heard: string[] = [];
-  readonly closes: Ending[] = [];
-  held = 0;
-
-  constructor(readonly peer: string) {}
-
-  backlog(): number {
-    return this.held;
-  }
-
-  write(message: string): void {
-    this.heard.push(message);
-  }
-
-  close(ending: Ending): void {
-    this.closes.push(ending);
-  }
-
-  evict(ending: Ending): void {
-    this.closes.push(ending);
-  }
-
-  terminate(): void {}
-}
+  HubModel,
+  MAX_BACKLOG_BYTES,
+  type Outcome,
+  perform,
+  POLICY,
+  type Policy,
+  type Step,
+  STEPS,
+  type Subject,
+} from "./testing/hub_model.ts";
+import { endOfTurn, sleep, until } from "./testing/wait.ts";
 
 function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   const left: [peer: string, cause: Cause][] = [];
@@ -46,7 +25,7 @@ function setUp(changes: Partial<HubOptions<string, string>> = {}) {
     },
     maxBatchDeliveries: 10,
     maxMessageBytes: 10,
-    maxBacklogBytes: 100,
+    maxBacklogBytes: MAX_BACKLOG_BYTES,
     onLeave: ({ peer }, cause) => left.push([peer, cause]),
     ...changes,
   });
@@ -57,23 +36,16 @@ function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   return { hub, join, left, batches: () => batches };
 }
 
-/** Waits for the end of the turn, in which a hub sends what is queued. */
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
-
 /** Waits until a hub has sent all that is queued. */
 async function flushed(hub: Hub<string, string>): Promise<void> {
-  const deadline = performance.now() + 20_000;
-  while (hub.stats().queuedMessages > 0) {
-    if (performance.now() > deadline) throw new Error("waited 20 s for the queue, in vain");
-    await new Promise((resolve) => setTimeout(resolve));
-  }
+  await until(() => hub.stats().queuedMessages === 0, "the queue to be sent");
 }
 
 Deno.test("Hub relays a message to every member, the sender included", async () => {
   const { hub, join } = setUp();
   const alice = join("alice"), bob = join("bob");
   hub.publish(alice.member, "hello", 5);
-  await turn();
+  await endOfTurn();
   assertEquals([alice.connection.heard, bob.connection.heard], [["hello"], ["hello"]]);
 });
 
@@ -82,9 +54,9 @@ Deno.test("Hub sends the messages of one turn as one batch", async () => {
   const alice = join("alice"), bob = join("bob");
   hub.publish(alice.member, "1", 1);
   hub.publish(bob.member, "2", 1);
-  await turn();
+  await endOfTurn();
   hub.publish(bob.member, "3", 1);
-  await turn();
+  await endOfTurn();
   assertEquals(batches(), 2);
   assertEquals(alice.connection.heard, ["1", "2", "3"]);
 });
@@ -97,7 +69,7 @@ Deno.test("Hub without echo leaves out the sender, and nothing else changes", as
   ) {
     hub.publish(sender.member, message, 2);
   }
-  await turn();
+  await endOfTurn();
   assertEquals(alice.connection.heard, ["b1"]);
   assertEquals(bob.connection.heard, ["a1", "a2", "a3"]);
   assertEquals(cathy.connection.heard, ["a1", "b1", "a2", "a3"]);
@@ -124,7 +96,7 @@ Deno.test("Hub gives a member one second's worth of messages at once, and evicts
   for (let i = 0; i < 3; i++) hub.publish(alice.member, "a", 1);
   for (let i = 0; i < 4; i++) hub.publish(bob.member, "b", 1);
   assertEquals([left, bob.connection.closes], [[["bob", "rate"]], ["rate"]]);
-  await new Promise((resolve) => setTimeout(resolve, 400)); // More than a third of a second.
+  await sleep(0.4); // More than a third of a second.
   hub.publish(alice.member, "a", 1);
   await flushed(hub);
   assertEquals(alice.connection.heard, ["a", "a", "a", "b", "b", "b", "a"]);
@@ -136,7 +108,7 @@ Deno.test("Hub ignores what comes from a member that has left", async () => {
   const alice = join("alice"), bob = join("bob");
   hub.leave(bob.member, "closed");
   hub.publish(bob.member, "late", 4);
-  await turn();
+  await endOfTurn();
   assertEquals(alice.connection.heard, []);
   assertEquals(hub.stats().messages, 0);
 });
@@ -146,7 +118,7 @@ Deno.test("Hub relays what a member sent before it left", async () => {
   const alice = join("alice"), bob = join("bob");
   hub.publish(bob.member, "bye", 3);
   hub.leave(bob.member, "closed");
-  await turn();
+  await endOfTurn();
   assertEquals(alice.connection.heard, ["bye"]);
   assertEquals(bob.connection.heard, []);
 });
@@ -169,7 +141,7 @@ Deno.test("Hub waits with its judgement while backlogs shrink", async () => {
   bob.connection.held = 90;
   hub.publish(alice.member, "hello", 5);
   const draining = setInterval(() => bob.connection.held--); // The relay is busy with bob first.
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await sleep(0.03);
   assertEquals([left, bob.connection.heard], [[], []]);
   cathy.connection.held = 100;
   await flushed(hub);
@@ -194,7 +166,7 @@ Deno.test("Hub sends a burst in batches of a bounded size, one a turn, in order"
   const alice = join("alice"), bob = join("bob");
   const burst = Array.from({ length: 14 }, (_, i) => `${i}`);
   for (const message of burst) hub.publish(alice.member, message, 2);
-  await turn();
+  await endOfTurn();
   assertEquals(bob.connection.heard, burst.slice(0, 5)); // 10 deliveries.
   hub.publish(bob.member, "and I", 5);
   await flushed(hub);
@@ -203,7 +175,6 @@ Deno.test("Hub sends a burst in batches of a bounded size, one a turn, in order"
 });
 
 Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", async () => {
-  const sizes: number[][] = [];
   const hub = new Hub<number, number[]>({
     encode: (messages) => ({
       all: [messages],
@@ -212,17 +183,11 @@ Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", as
     maxMessageBytes: 1e6,
     maxBacklogBytes: 1e6,
   });
-  const alice = hub.join({
-    peer: "alice",
-    backlog: () => 0,
-    write: (batch) => sizes.push(batch),
-    close: () => {},
-    evict: () => {},
-    terminate: () => {},
-  });
+  const connection = new FakeConnection<number[]>("alice");
+  const alice = hub.join(connection);
   for (const size of [1e6, 1e5, 1e5, 1e5, 1e6]) hub.publish(alice, size, size);
-  for (let i = 0; i < 10; i++) await turn();
-  assertEquals(sizes, [[1e6], [1e5, 1e5], [1e5], [1e6]]);
+  for (let i = 0; i < 10; i++) await endOfTurn();
+  assertEquals(connection.heard, [[1e6], [1e5, 1e5], [1e5], [1e6]]);
 });
 
 Deno.test("Hub evicts a sender that has too much waiting, and relays what it took in", async () => {
@@ -242,7 +207,7 @@ Deno.test("Hub keeps a member whose backlog is exactly at the limit", async () =
   const alice = join("alice");
   alice.connection.held = 100;
   hub.publish(alice.member, "hello", 5);
-  await turn();
+  await endOfTurn();
   assertEquals(left, []);
   assertEquals(alice.connection.heard, ["hello"]);
 });
@@ -252,7 +217,7 @@ Deno.test("Hub evicts a member that sends too big a message, and does not relay 
   const alice = join("alice"), bob = join("bob");
   hub.publish(alice.member, "ten bytes!", 10);
   hub.publish(alice.member, "eleven byte", 11);
-  await turn();
+  await endOfTurn();
   assertEquals(left, [["alice", "too_big"]]);
   assertEquals(alice.connection.closes, ["too_big"]);
   assertEquals(bob.connection.heard, ["ten bytes!"]);
@@ -274,7 +239,7 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
   const alice = join("alice"), bob = join("bob");
   hub.publish(alice.member, "four", 4);
   hub.publish(bob.member, "", 0);
-  await turn();
+  await endOfTurn();
   bob.connection.held = 30;
   alice.connection.held = 12;
   assertEquals(hub.stats(), {
@@ -300,11 +265,11 @@ Deno.test("Hub sends what is queued before it tells its members to go away", asy
   const closed = hub.close();
   hub.publish(alice.member, "too late", 8);
   assertEquals([alice.connection.heard, alice.connection.closes], [[], []]);
-  await turn();
+  await endOfTurn();
   assertEquals([alice.connection.heard, alice.connection.closes], [["last"], ["shutdown"]]);
   hub.leave(alice.member, "closed");
   await closed;
-  await turn();
+  await endOfTurn();
   assertEquals(alice.connection.heard, ["last"]);
 });
 
@@ -331,116 +296,62 @@ Deno.test("Hub terminates the members that have not gone away", async () => {
   assertEquals(hub.size, 0);
 });
 
-type Step =
-  | { do: "join" }
-  | { do: "turn" }
-  | { do: "send"; who: number }
-  | { do: "leave"; who: number; cause: Cause }
-  | { do: "hold"; who: number; bytes: number };
+/** A real hub as the model's steps see it. */
+class RealHub implements Subject {
+  readonly #setup: ReturnType<typeof setUp>;
+  readonly #members: ReturnType<ReturnType<typeof setUp>["join"]>[] = [];
 
-const who = fc.nat(9);
-const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("join" as const) }) },
-  { weight: 8, arbitrary: fc.record({ do: fc.constant("send" as const), who }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant("leave" as const),
-      who,
-      cause: fc.constantFrom<Cause>("closed", "error", "idle"),
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      do: fc.constant("hold" as const),
-      who,
-      bytes: fc.constantFrom(0, 0, 1, 100, 101),
-    }),
-  },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant("turn" as const) }) },
-);
+  constructor(policy: Policy) {
+    this.#setup = setUp(policy);
+  }
 
-/** What a member is in the model: a list of what it must have heard. */
-interface Modelled {
-  connection: FakeConnection;
-  member: Member;
-  heard: string[];
-  cause: Cause | null;
-  behind: boolean;
+  join(): void {
+    this.#members.push(this.#setup.join(`member ${this.#members.length}`));
+  }
+
+  send(who: number, message: string): void {
+    this.#setup.hub.publish(this.#members[who].member, message, 3);
+  }
+
+  leave(who: number, cause: Cause): void {
+    this.#setup.hub.leave(this.#members[who].member, cause);
+  }
+
+  hold(who: number, bytes: number): void {
+    this.#members[who].connection.held = bytes;
+  }
+
+  async turn(): Promise<void> {
+    await endOfTurn();
+    await flushed(this.#setup.hub);
+  }
+
+  outcome(): Outcome {
+    const { hub, left } = this.#setup;
+    const { connected, connections, disconnections, messages, ...stats } = hub.stats();
+    assertEquals([connections, disconnections], [connected + left.length, left.length]);
+    const members = this.#members.map(({ connection: { peer, heard } }) => ({
+      heard,
+      causes: left.filter(([each]) => each === peer).map(([, cause]) => cause),
+    }));
+    const { deliveries, droppedMessages: dropped } = stats;
+    return { members, connected, messages, deliveries, dropped };
+  }
 }
 
-Deno.test("Hub does what a list would do, under any operations, slow members and either policy", async () => {
-  const policy = fc.record({
-    echo: fc.boolean(),
-    slowClient: fc.constantFrom("disconnect" as const, "drop" as const),
-  });
-  const seen = { evicted: 0, dropped: 0, own: 0 };
-  const run = async (
-    { echo, slowClient }: { echo: boolean; slowClient: "disconnect" | "drop" },
-    steps: Step[],
-  ) => {
-    const { hub, join, left } = setUp({ echo, slowClient });
-    const all: Modelled[] = [];
-    const present = () => all.filter(({ cause }) => cause === null);
-    let queue: { from: Modelled; message: string }[] = [];
-    let messages = 0, dropped = 0;
-
-    const endTurn = async () => {
-      if (queue.length > 0) {
-        for (const each of present()) {
-          const { held } = each.connection;
-          if (slowClient === "disconnect" && held > 100) each.cause = "slow";
-          each.behind = held > 100 || (each.behind && held > 0);
-        }
-        for (const each of present()) {
-          const due = queue.filter(({ from }) => echo || from !== each).map(({ message }) =>
-            message
-          );
-          seen.own += queue.length - due.length;
-          if (each.behind) dropped += due.length;
-          else each.heard.push(...due);
-        }
-        queue = [];
-      }
-      await turn();
-      await flushed(hub);
-    };
-    for (const step of steps) {
-      if (step.do === "join") {
-        all.push({ ...join(`member ${all.length}`), heard: [], cause: null, behind: false });
-      } else if (step.do === "turn") {
-        await endTurn();
-      } else if (all.length > 0) {
-        const each = all[step.who % all.length];
-        if (step.do === "hold") each.connection.held = step.bytes;
-        else if (step.do === "leave") {
-          hub.leave(each.member, step.cause);
-          each.cause ??= step.cause;
-        } else {
-          const message = `${messages}`;
-          hub.publish(each.member, message, 3);
-          if (each.cause === null) queue.push({ from: each, message: `${messages++}` });
-        }
-      }
-      const { connected, connections, disconnections } = hub.stats();
-      assertEquals([connected, connections], [present().length, all.length]);
-      assertEquals(disconnections, connections - connected);
-    }
-    await endTurn();
-    for (const { connection, heard } of all) assertEquals(connection.heard, heard, connection.peer);
-    const causes = new Map(all.map(({ connection, cause }) => [connection.peer, cause]));
-    assertEquals(left.length, all.length - present().length, "a member left twice");
-    for (const [peer, cause] of left) assertEquals(cause, causes.get(peer), peer);
-    const stats = hub.stats();
-    assertEquals([stats.messages, stats.droppedMessages], [messages, dropped]);
-    assertEquals(stats.deliveries, all.reduce((sum, { heard }) => sum + heard.length, 0));
-    seen.evicted += stats.evictions.slow;
-    seen.dropped += dropped;
+Deno.test("Hub does what a list would do, whatever happens, under any policy", async () => {
+  const seen = { slow: 0, dropped: 0, unechoed: 0 };
+  const run = async (policy: Policy, steps: Step[]) => {
+    const hub = new RealHub(policy), model = new HubModel(policy);
+    await perform(steps, [model, hub], () => {
+      assertEquals(hub.outcome().connected, model.outcome().connected);
+    });
+    const outcome = model.outcome();
+    assertEquals(hub.outcome(), outcome);
+    seen.slow += outcome.members.filter(({ causes }) => causes.includes("slow")).length;
+    seen.dropped += outcome.dropped;
+    seen.unechoed += model.unechoed;
   };
-  await fc.assert(
-    fc.asyncProperty(policy, fc.array(step, { maxLength: 80, size: "max" }), run),
-    { numRuns: 200 },
-  );
-  assert(seen.evicted > 0 && seen.dropped > 0 && seen.own > 0, JSON.stringify(seen));
+  await fc.assert(fc.asyncProperty(POLICY, STEPS, run), { numRuns: 200 });
+  assert(seen.slow > 0 && seen.dropped > 0 && seen.unechoed > 0, JSON.stringify(seen));
 });

@@ -4,21 +4,11 @@
  * @module
  */
 
-import { type Connection, Hub } from "../hub.ts";
+import { Hub } from "../hub.ts";
+import { ForgetfulConnection } from "../testing/fake_connection.ts";
+import { endOfTurn } from "../testing/wait.ts";
 
 const BATCH = 16;
-
-function connection(): Connection<string> {
-  let written = 0;
-  return {
-    peer: "fake",
-    backlog: () => 0,
-    write: (data) => void (written += data.length),
-    close: () => {},
-    evict: () => {},
-    terminate: () => {},
-  };
-}
 
 function hubOf(members: number, options: { echo?: boolean; maxMessagesPerSecond?: number } = {}) {
   const hub = new Hub<string, string>({
@@ -27,11 +17,10 @@ function hubOf(members: number, options: { echo?: boolean; maxMessagesPerSecond?
     maxBacklogBytes: 65536,
     ...options,
   });
-  const joined = Array.from({ length: members }, () => hub.join(connection()));
+  const joined = Array.from({ length: members }, () => hub.join(new ForgetfulConnection("fake")));
   return { hub, sender: joined[0] };
 }
 
-const endOfTurn = () => new Promise((resolve) => setImmediate(resolve));
 const message = "x".repeat(128);
 
 for (const members of [1, 100, 10_000]) {
@@ -55,6 +44,6 @@ for (const members of [1, 100, 10_000]) {
 for (const members of [1, 100, 10_000]) {
   const { hub } = hubOf(members);
   Deno.bench(`join and leave, ${members} members`, { group: "join and leave" }, () => {
-    hub.leave(hub.join(connection()), "closed");
+    hub.leave(hub.join(new ForgetfulConnection("fake")), "closed");
   });
 }

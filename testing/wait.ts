@@ -26,17 +26,22 @@ export async function bounded<T>(
   }
 }
 
-/** Waits until a condition holds, looking every few milliseconds. */
+/** Waits until a condition holds, looking at once and then every few milliseconds. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
   seconds = BOUND_SECONDS,
 ): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
-  while (!await condition()) {
+  for (let pause = 0; !await condition(); pause = Math.min(pause + 0.001, 0.005)) {
     if (performance.now() > deadline) throw new Error(`waited ${seconds} s for ${what}, in vain`);
-    await sleep(0.005);
+    await sleep(pause);
   }
+}
+
+/** Waits for the end of the turn, in which a hub sends what is queued. */
+export function endOfTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Lets time pass: for what is about time itself, never in place of an event. */

@@ -1,0 +1,187 @@
+/**
+ * What a hub must do, in lists: the model that the property test of the hub compares it with.
+ *
+ * @module
+ */
+
+import fc from "fast-check";
+import type { Cause, HubOptions } from "../hub.ts";
+
+/** The options that change who hears what. */
+export type Policy = Required<Pick<HubOptions<string, string>, "echo" | "slowClient">>;
+
+/** Any policy. */
+export const POLICY: fc.Arbitrary<Policy> = fc.record({
+  echo: fc.boolean(),
+  slowClient: fc.constantFrom<Policy["slowClient"]>("disconnect", "drop"),
+});
+
+/** The backlog over which a member is slow. */
+export const MAX_BACKLOG_BYTES = 100;
+
+/** What can happen to a hub. Members are numbered in the order in which they join, and stay so. */
+export interface Subject {
+  /** A client joins. */
+  join(): void;
+  /** A member sends a message, perhaps after it has left. */
+  send(who: number, message: string): void;
+  /** A member leaves, perhaps not for the first time. */
+  leave(who: number, cause: Cause): void;
+  /** From now on a member has this backlog. */
+  hold(who: number, bytes: number): void;
+  /** The turn ends, and all that is queued is sent. */
+  turn(): void | Promise<void>;
+  /** Tells how it stands. */
+  outcome(): Outcome;
+}
+
+/** How a hub stands. */
+export interface Outcome {
+  /** What each member, those that have left included, has heard, and for which causes it left: one at most. */
+  members: { heard: string[]; causes: Cause[] }[];
+  /** How many members there are. */
+  connected: number;
+  /** How many messages were taken in. */
+  messages: number;
+  /** How many messages were handed to a member. */
+  deliveries: number;
+  /** How many were skipped for a slow one. */
+  dropped: number;
+}
+
+/** One thing that happens; `who` counts round the members that have joined so far. */
+export type Step =
+  | { do: "join" }
+  | { do: "turn" }
+  | { do: "send"; who: number }
+  | { do: "leave"; who: number; cause: Cause }
+  | { do: "hold"; who: number; bytes: number };
+
+const who = fc.nat(9);
+const bytes = fc.constantFrom(0, 0, 1, MAX_BACKLOG_BYTES, MAX_BACKLOG_BYTES + 1);
+const cause = fc.constantFrom<Cause>("closed", "error", "idle");
+
+/** Any things that happen one after the other. */
+export const STEPS: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    { weight: 2, arbitrary: fc.constant<Step>({ do: "join" }) },
+    { weight: 4, arbitrary: fc.constant<Step>({ do: "turn" }) },
+    { weight: 8, arbitrary: fc.record({ do: fc.constant("send" as const), who }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant("leave" as const), who, cause }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant("hold" as const), who, bytes }) },
+  ),
+  { maxLength: 80, size: "max" },
+);
+
+/** Lets the same things happen to each subject, then a last turn end; calls back after each of them. */
+export async function perform(
+  steps: readonly Step[],
+  subjects: readonly Subject[],
+  after: () => void,
+): Promise<void> {
+  let members = 0;
+  for (const [i, step] of steps.entries()) {
+    if (step.do === "join") members++;
+    else if (members === 0) continue;
+    for (const subject of subjects) await act(step, subject, members, `${i}`);
+    after();
+  }
+  for (const subject of subjects) await subject.turn();
+}
+
+function act(step: Step, subject: Subject, members: number, message: string) {
+  switch (step.do) {
+    case "join":
+      return subject.join();
+    case "turn":
+      return subject.turn();
+    case "send":
+      return subject.send(step.who % members, message);
+    case "leave":
+      return subject.leave(step.who % members, step.cause);
+    case "hold":
+      return subject.hold(step.who % members, step.bytes);
+  }
+}
+
+/** A member in the model. */
+class ModelMember {
+  readonly heard: string[] = [];
+  cause: Cause | null = null;
+  held = 0;
+  behind = false;
+}
+
+/** The model of a hub. */
+export class HubModel implements Subject {
+  /** How many messages their own senders did not hear. */
+  unechoed = 0;
+  readonly #policy: Policy;
+  readonly #members: ModelMember[] = [];
+  #queue: { from: ModelMember; message: string }[] = [];
+  #messages = 0;
+  #dropped = 0;
+
+  /** Makes the model of a hub without members. */
+  constructor(policy: Policy) {
+    this.#policy = policy;
+  }
+
+  join(): void {
+    this.#members.push(new ModelMember());
+  }
+
+  send(who: number, message: string): void {
+    const from = this.#members[who];
+    if (from.cause !== null) return;
+    this.#messages++;
+    this.#queue.push({ from, message });
+  }
+
+  leave(who: number, cause: Cause): void {
+    this.#members[who].cause ??= cause;
+  }
+
+  hold(who: number, bytes: number): void {
+    this.#members[who].held = bytes;
+  }
+
+  turn(): void {
+    if (this.#queue.length === 0) return; // Nobody is judged while there is nothing to send.
+    for (const member of this.#present) this.#judge(member);
+    for (const member of this.#present) this.#deliver(member);
+    this.#queue = [];
+  }
+
+  outcome(): Outcome {
+    const members = this.#members.map(({ heard, cause }) => ({
+      heard,
+      causes: cause ? [cause] : [],
+    }));
+    return {
+      members,
+      connected: this.#present.length,
+      messages: this.#messages,
+      deliveries: members.reduce((sum, { heard }) => sum + heard.length, 0),
+      dropped: this.#dropped,
+    };
+  }
+
+  get #present(): ModelMember[] {
+    return this.#members.filter(({ cause }) => cause === null);
+  }
+
+  /** Finds a member slow whose backlog is over the limit, and one that was so until nothing is left of it. */
+  #judge(member: ModelMember): void {
+    const isOver = member.held > MAX_BACKLOG_BYTES;
+    if (isOver && this.#policy.slowClient === "disconnect") member.cause = "slow";
+    member.behind = isOver || (member.behind && member.held > 0);
+  }
+
+  #deliver(member: ModelMember): void {
+    const due = this.#queue.filter(({ from }) => this.#policy.echo || from !== member);
+    this.unechoed += this.#queue.length - due.length;
+    if (member.behind) this.#dropped += due.length;
+    else member.heard.push(...due.map(({ message }) => message));
+  }
+}
