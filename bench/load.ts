@@ -241,7 +241,7 @@ class Client {
     const payload = at + header;
     if (opcode === 0x1 && length === this.#payloadLength()) {
       this.#takeMessage(chunk, payload + this.#prefix().length);
-    } else {
+    } else if (opcode >= 0x8 || this.#job.protocol) {
       if (available < header + length) return 0;
       this.#takeOther(opcode, chunk.subarray(payload, payload + length));
     }

@@ -52,7 +52,8 @@ function exists(path: string): boolean {
   }
 }
 
-function relay(transport: "native" | "ws"): Peer {
+/** The relay on a transport, from this tree or from another one. */
+export function relay(transport: "native" | "ws", root = ROOT): Peer {
   return {
     name: `relay, ${transport}`,
     version: `deno ${Deno.version.deno}`,
@@ -69,7 +70,7 @@ function relay(transport: "native" | "ws"): Peer {
           `RELAY_SERVER_TLS_KEY_FILE=${certificate.key_file}`,
         ]
         : [],
-      ...[Deno.execPath(), "run", "-A", "--quiet", `${ROOT}main.ts`],
+      ...[Deno.execPath(), "run", "-A", "--quiet", `${root}main.ts`],
       ...[`--port=${port}`, "--metrics-port=0"],
     ],
   };

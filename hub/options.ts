@@ -16,11 +16,15 @@ export interface HubOptions<Message, Data> {
   maxBatchDeliveries?: number;
   /** The largest message taken in; a member that sends a larger one is evicted as `too_big`. */
   maxMessageBytes: number;
-  /** The backlog over which a member is slow, checked before each batch. */
+  /**
+   * The unsent bytes over which a member is slow, checked before each batch: those in its socket, and
+   * those in the log that it has yet to be given. Each message counts 64 bytes more than its payload
+   * while it is in the log.
+   */
   maxBacklogBytes: number;
   /**
-   * What happens to a slow member: it is evicted, or messages are skipped for it until nothing of its
-   * backlog is left. Default: `disconnect`.
+   * What happens to a slow member: it is evicted, or it is put at the head of the log, so that it
+   * misses everything up to there. Default: `disconnect`.
    */
   slowClient?: "disconnect" | "drop";
   /**
@@ -28,6 +32,8 @@ export interface HubOptions<Message, Data> {
    * sends more is evicted for its `rate`. Default: no limit.
    */
   maxMessagesPerSecond?: number;
+  /** Tells the time in milliseconds. Default: `performance.now`. */
+  now?(): number;
   /** Called after a member has joined. */
   onJoin?(member: Member): void;
   /** Called after a member has left, once for each. */

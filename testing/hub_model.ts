@@ -171,11 +171,10 @@ export class HubModel implements Subject {
     return this.#members.filter(({ cause }) => cause === null);
   }
 
-  /** Finds a member slow whose backlog is over the limit, and one that was so until nothing is left of it. */
+  /** Finds a member slow whose backlog is over the limit. */
   #judge(member: ModelMember): void {
-    const isOver = member.held > MAX_BACKLOG_BYTES;
-    if (isOver && this.#policy.slowClient === "disconnect") member.cause = "slow";
-    member.behind = isOver || (member.behind && member.held > 0);
+    member.behind = member.held > MAX_BACKLOG_BYTES;
+    if (member.behind && this.#policy.slowClient === "disconnect") member.cause = "slow";
   }
 
   #deliver(member: ModelMember): void {

@@ -32,6 +32,9 @@ const OPENING_SECONDS = 2;
 /** The time that an evicted client has to fall silent: no close frame passes messages under way. */
 const FAREWELL_SECONDS = 0.1;
 
+/** How many times within the idle timeout the backlogs of all clients are looked at. */
+const SWEEPS = 10;
+
 type Members = Membership<NativeMessage, NativeMessage>;
 
 // deno-lint-ignore require-await -- other transports have to wait, so all errors are rejections.
@@ -42,6 +45,7 @@ async function listen(
   Deno.env.set("DENO_USE_WRITEV", "1");
 
   const { members, idleTimeoutSeconds, certificate } = options;
+  const clients = new Clients(members);
 
   const server = Deno.serve({
     hostname: options.hostname,
@@ -64,7 +68,7 @@ async function listen(
       const { socket, response } = Deno.upgradeWebSocket(request, {
         idleTimeout: idleTimeoutSeconds,
       });
-      attach(members, socket, seat);
+      attach(members, clients, socket, seat);
       // By hand, since the platform finds a subprotocol only where a space follows each comma.
       if (seat.subprotocol) response.headers.set("sec-websocket-protocol", seat.subprotocol);
       return response;
@@ -74,18 +78,29 @@ async function listen(
     }
   });
 
-  return watch(server);
+  clients.watch(idleTimeoutSeconds);
+  const listener = watch(server);
+  return {
+    ...listener,
+    async stop(graceSeconds) {
+      clients.stop();
+      await listener.stop(graceSeconds);
+    },
+  };
 }
 
 /** Ties a socket to the hub: joined when it opens, messages while it is a member, left when it ends. */
-function attach(members: Members, socket: WebSocket, seat: Seat): void {
-  let member: Member | undefined;
+function attach(members: Members, clients: Clients, socket: WebSocket, seat: Seat): void {
+  let member: Member | undefined, connection: NativeConnection;
   const opening = setTimeout(seat.release, OPENING_SECONDS * 1000);
   socket.onopen = () => {
     clearTimeout(opening);
-    member = members.join(new NativeConnection(socket, seat));
+    connection = new NativeConnection(socket, seat);
+    member = members.join(connection);
+    clients.add(connection, member);
   };
   socket.onmessage = ({ data }: MessageEvent<NativeMessage>) => {
+    connection.heard = true;
     members.publish(
       member!,
       data,
@@ -93,14 +108,20 @@ function attach(members: Members, socket: WebSocket, seat: Seat): void {
     );
   };
   socket.onclose = (event) => {
-    if (member) members.leave(member, causeOf(event));
+    if (!member) return;
+    clients.delete(connection);
+    members.leave(member, causeOf(event));
   };
 }
 
 /** The transport's side of an open client. */
 class NativeConnection implements Connection<NativeMessage> {
+  /** Whether a message came since the last sweep. */
+  heard = false;
   readonly #socket: WebSocket;
   readonly #seat: Seat;
+  #backlog = 0;
+  #silence = 0;
 
   constructor(socket: WebSocket, seat: Seat) {
     this.#socket = socket;
@@ -129,10 +150,64 @@ class NativeConnection implements Connection<NativeMessage> {
     this.#socket.addEventListener("close", () => clearTimeout(timer), { once: true });
   }
 
+  /** Ends the connection as far as the platform can: behind what the client has not read. */
+  abandon(): void {
+    this.#socket.close();
+  }
+
   terminate(): void {} // The platform has no way; the close frame waits until TCP gives up.
 
   left(): void {
     this.#seat.release();
+  }
+
+  /** Tells whether it has been silent for all of the idle timeout, and has taken nothing of its backlog. */
+  sweep(): boolean {
+    const backlog = this.backlog();
+    const silent = backlog > 0 && backlog >= this.#backlog && !this.heard;
+    this.#silence = silent ? this.#silence + 1 : 0;
+    this.#backlog = backlog;
+    this.heard = false;
+    return this.#silence > SWEEPS;
+  }
+}
+
+/**
+ * The open clients, looked at for those that are silent and do not read: the platform's ping waits
+ * behind what they have not read, so its own idle timeout never finds them.
+ */
+class Clients {
+  readonly #members: Members;
+  readonly #clients = new Map<NativeConnection, Member>();
+  #sweeping: ReturnType<typeof setInterval> | undefined;
+
+  constructor(members: Members) {
+    this.#members = members;
+  }
+
+  watch(idleTimeoutSeconds: number): void {
+    this.#sweeping = setInterval(() => this.#sweep(), idleTimeoutSeconds * 1000 / SWEEPS);
+  }
+
+  add(connection: NativeConnection, member: Member): void {
+    this.#clients.set(connection, member);
+  }
+
+  delete(connection: NativeConnection): void {
+    this.#clients.delete(connection);
+  }
+
+  stop(): void {
+    clearInterval(this.#sweeping);
+  }
+
+  #sweep(): void {
+    for (const [connection, member] of this.#clients) {
+      if (!connection.sweep()) continue;
+      this.#clients.delete(connection);
+      this.#members.leave(member, "idle");
+      connection.abandon();
+    }
   }
 }
 

@@ -33,6 +33,9 @@ const PING_AFTER = SWEEPS / 2;
 /** After so many sweeps in silence a client is evicted: the timeout has passed for certain. */
 const DROP_AFTER = SWEEPS;
 
+/** The bytes of one client that are read before it is the others' turn. */
+const MAX_READ_BYTES = 64 * 1024;
+
 /** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
 const NO_CLOSE_FRAME = 1006;
 
@@ -43,6 +46,8 @@ class Client implements Connection<Buffer> {
   readonly #seat: Seat;
   #bytesRead: number;
   #silence = 0;
+  #held = false; // By the hub.
+  #readBytes = 0; // In this turn of the event loop, or in several small reads.
 
   constructor(webSocket: WebSocket, socket: Socket, seat: Seat) {
     this.#webSocket = webSocket;
@@ -85,11 +90,24 @@ class Client implements Connection<Buffer> {
   }
 
   pause(): void {
+    this.#held = true;
     this.#webSocket.pause();
   }
 
   resume(): void {
+    this.#held = false;
     this.#webSocket.resume();
+  }
+
+  /** Counts what was read, and lets the other clients have their turn after a good piece of it. */
+  read(bytes: number): void {
+    this.#readBytes += bytes;
+    if (this.#readBytes < MAX_READ_BYTES) return;
+    this.#readBytes = 0;
+    this.#webSocket.pause();
+    setImmediate(() => {
+      if (!this.#held) this.#webSocket.resume();
+    });
   }
 
   left(): void {
@@ -129,6 +147,7 @@ export class WsClients {
     const client = new Client(webSocket, socket, seat);
     const member = members.join(client);
     this.#clients.set(client, member);
+    socket.on("data", ({ length }: Buffer) => client.read(length));
     webSocket.on("message", (data, binary) => {
       const payload = data as Buffer; // The type that `ws` is set to hand over.
       members.publish(member, { payload, binary }, payload.length);

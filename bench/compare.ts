@@ -1,0 +1,59 @@
+/**
+ * Compares the relay of this tree with that of another one, for example of the commit before:
+ *
+ *     git worktree add /tmp/before HEAD~1
+ *     deno run -A bench/compare.ts /tmp/before [ROUNDS [NAME]]
+ *
+ * Each round measures both in turn, under each load and on each transport, and prints the ratios of
+ * server CPU a delivery and of deliveries a second, this tree's to the other's: median, and the range.
+ *
+ * @module
+ */
+
+import type { Result } from "./load.ts";
+import { findPeers, relay } from "./peers.ts";
+import { type Load, Server } from "./server.ts";
+
+const STANDARD: Load = { clients: 500, senders: 1, size: 128, warmup: 0.5, seconds: 1.5 };
+
+const LOADS: Readonly<Record<string, Load>> = {
+  "1 sender, 1 in flight": { ...STANDARD, window: 1 },
+  "1 sender, 16 in flight": { ...STANDARD, window: 16 },
+  "16 senders, 4 in flight": { ...STANDARD, senders: 16, window: 4 },
+  "1 sender, 16 in flight, one stuck": { ...STANDARD, window: 16, size: 1024, stuck: 1 },
+};
+
+const [before, rounds = "5", name = ""] = Deno.args;
+if (before === undefined) {
+  console.error("Want the folder of the other tree, and perhaps the number of rounds and a name");
+  Deno.exit(2);
+}
+const temporary = await Deno.makeTempDir();
+await findPeers(temporary); // Installs the load generator's runtime.
+for (const transport of ["ws", "native"] as const) {
+  const peers = [relay(transport), relay(transport, `${await Deno.realPath(before)}/`)];
+  for (const [load, job] of Object.entries(LOADS)) {
+    if (!`${transport} ${load}`.includes(name)) continue;
+    const cpu: number[] = [], speed: number[] = [];
+    for (let round = 0; round < Number(rounds); round++) {
+      const results: Result[] = [];
+      for (const peer of round % 2 === 0 ? peers : peers.toReversed()) {
+        await using server = await Server.start(peer);
+        results.push(await server.load(job));
+      }
+      const [own, other] = round % 2 === 0 ? results : results.toReversed();
+      const cost = (result: Result) => result.serverCpuSeconds / result.deliveries;
+      const rate = (result: Result) => result.deliveries / result.seconds;
+      cpu.push(cost(own) / cost(other));
+      speed.push(rate(own) / rate(other));
+    }
+    console.log(`${transport}, ${load}: CPU a delivery ${spread(cpu)}, speed ${spread(speed)}`);
+  }
+}
+await Deno.remove(temporary, { recursive: true });
+Deno.exit();
+
+function spread(ratios: number[]): string {
+  const sorted = ratios.toSorted((a, b) => a - b).map((ratio) => ratio.toFixed(3));
+  return `${sorted[sorted.length >> 1]} (${sorted[0]} to ${sorted.at(-1)})`;
+}

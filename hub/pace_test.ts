@@ -1,0 +1,75 @@
+import { assert, assertEquals } from "@std/assert";
+import { Pace, type Situation, type Straggler } from "./pace.ts";
+
+/** Looks every millisecond until the head may move on, and returns how long that took; 60 s at most. */
+function pauseOf(pace: Pace, situation: () => Situation, at: number): number {
+  for (let passed = 0; passed < 60_000; passed++) {
+    pace.tick(at + passed);
+    if (pace.mayMoveOn(situation())) return passed;
+  }
+  return Infinity;
+}
+
+function setUp() {
+  const pace = new Pace();
+  pace.tick(0);
+  return pace;
+}
+
+const situation = (
+  ready: number,
+  stragglers: Straggler[],
+  flood: { authors: number; bystanders: number } | null = null,
+): Situation => ({ ready, stragglers, flood: () => flood });
+
+/** Members that have just taken data, each time one looks. */
+const taking = (pace: Pace, count: number, falling = true): Straggler[] =>
+  Array.from({ length: count }, () => ({ tookAt: pace.now, falling }));
+
+Deno.test("Pace lets the head move on while nobody lags", () => {
+  assertEquals(pauseOf(setUp(), () => situation(3, []), 1), 0);
+  assertEquals(pauseOf(setUp(), () => situation(0, []), 1), 0);
+});
+
+Deno.test("Pace does not wait for a member that has long taken nothing", () => {
+  const pace = setUp();
+  const stuck = { tookAt: -1000, falling: true };
+  assertEquals(pauseOf(pace, () => situation(1, [stuck, stuck, stuck]), 1), 0);
+});
+
+Deno.test("Pace holds the head for the crowd, as long as it takes data", () => {
+  const pace = setUp();
+  assertEquals(pauseOf(pace, () => situation(1, taking(pace, 2)), 1), Infinity);
+  const last = taking(pace, 2);
+  const paused = pauseOf(pace, () => situation(1, last), 60_001);
+  assert(paused >= 20 && paused < 150, `${paused}`);
+});
+
+Deno.test("Pace waits for the few only as long as its budget lasts, and it regrows slowly", () => {
+  const pace = setUp();
+  const first = pauseOf(pace, () => situation(9, taking(pace, 1)), 1);
+  assert(first >= 1000 && first < 1100, `${first}`);
+  const second = pauseOf(pace, () => situation(9, taking(pace, 1)), first + 2);
+  assert(second <= 1, `${second}`);
+  const later = pauseOf(pace, () => situation(9, taking(pace, 1)), first + 20_002);
+  assert(later >= 180 && later <= 250, `${later}`);
+});
+
+Deno.test("Pace does not wait for members that lag without being lost", () => {
+  const pace = setUp();
+  assertEquals(pauseOf(pace, () => situation(9, taking(pace, 5, false)), 1), 0);
+});
+
+Deno.test("Pace holds a flood back for slow lines where that delays only the flood's author", () => {
+  const pace = setUp();
+  const line = { tookAt: pace.now, falling: true };
+  const paused = pauseOf(pace, () => situation(1, [line], { authors: 1, bystanders: 0 }), 1);
+  assert(paused > 4900 && paused < 5100, `${paused}`);
+});
+
+Deno.test("Pace does not blame members for a time in which the process stood still", () => {
+  const pace = setUp();
+  const member = { tookAt: pace.now, falling: true };
+  pace.tick(10_000);
+  assert(!pace.mayMoveOn(situation(1, [member])));
+});

@@ -1,0 +1,142 @@
+/**
+ * The queue of a room: messages that wait for their place in the order.
+ *
+ * Each sender has a line of its own, and the lines are served in turn, so a flood of one sender does
+ * not keep the others waiting. What one sender sends stays in its order.
+ *
+ * @module
+ */
+
+/** The memory in bytes that a message takes up on top of its payload: many empty ones are much, too. */
+export const MESSAGE_BYTES = 64;
+
+/** The bytes that one line may hand out before it is the next line's turn. */
+const QUANTUM_BYTES = 16 * 1024;
+
+/** A message that waits. */
+export interface Queued<Message, Sender> {
+  /** The member that sent it. */
+  readonly sender: Sender;
+  /** The message. */
+  readonly message: Message;
+  /** The size of its payload. */
+  readonly bytes: number;
+  /** Its number in the order of arrival. */
+  readonly arrival: number;
+}
+
+/** The waiting messages of one sender. */
+export class Line<Message, Sender> {
+  /** The memory that they take up. */
+  bytes = 0;
+  #messages: Queued<Message, Sender>[] = [];
+  #taken = 0; // So many at the front have been taken: shifting a long array is slow.
+
+  /** Makes an empty line. */
+  constructor(
+    /** The member whose messages it holds. */
+    readonly sender: Sender,
+  ) {}
+
+  /** The number of waiting messages. */
+  get length(): number {
+    return this.#messages.length - this.#taken;
+  }
+
+  /** The first message. */
+  get first(): Queued<Message, Sender> {
+    return this.#messages[this.#taken];
+  }
+
+  /** Adds a message at the end. */
+  push(queued: Queued<Message, Sender>): void {
+    this.#messages.push(queued);
+    this.bytes += costOf(queued);
+  }
+
+  /** Takes the first message. */
+  shift(): Queued<Message, Sender> {
+    const queued = this.first;
+    this.bytes -= costOf(queued);
+    if (++this.#taken === this.#messages.length) this.clear();
+    return queued;
+  }
+
+  /** Forgets all messages. */
+  clear(): void {
+    this.#messages = [];
+    this.#taken = this.bytes = 0;
+  }
+}
+
+/** The bounds of a batch; a single message may be larger. */
+export interface BatchBounds {
+  /** The bytes, with {@link MESSAGE_BYTES} for each message. */
+  readonly bytes: number;
+  /** The number of messages. */
+  readonly messages: number;
+}
+
+/** The lines of all senders that have something waiting. */
+export class Queue<Message, Sender> {
+  /** The number of waiting messages. */
+  length = 0;
+  /** The memory that they take up. */
+  bytes = 0;
+  #arrivals = 0;
+  readonly #lines: Line<Message, Sender>[] = []; // In the order in which they are served.
+
+  /** The lines that hold messages. */
+  get lines(): Iterable<Line<Message, Sender>> {
+    return this.#lines;
+  }
+
+  /** Adds a message to its sender's line. */
+  push(line: Line<Message, Sender>, message: Message, bytes: number): void {
+    line.push({ sender: line.sender, message, bytes, arrival: this.#arrivals++ });
+    this.length++;
+    this.bytes += bytes + MESSAGE_BYTES;
+    if (line.length === 1) this.#lines.push(line);
+  }
+
+  /** Takes the next batch: some from each line in turn, and what was taken in the order of arrival. */
+  take(bounds: BatchBounds): Queued<Message, Sender>[] {
+    const batch: Queued<Message, Sender>[] = [];
+    let bytes = 0, visits = 0;
+    while (this.#lines.length > 0 && batch.length < bounds.messages) {
+      const [line] = this.#lines;
+      if (batch.length > 0 && bytes + costOf(line.first) > bounds.bytes) break;
+      let quantum = QUANTUM_BYTES;
+      visits++;
+      do {
+        const queued = line.shift();
+        batch.push(queued);
+        bytes += costOf(queued);
+        quantum -= costOf(queued);
+      } while (
+        line.length > 0 && quantum > 0 && batch.length < bounds.messages &&
+        bytes + costOf(line.first) <= bounds.bytes
+      );
+      this.#lines.shift();
+      if (line.length > 0) this.#lines.push(line);
+    }
+    this.length -= batch.length;
+    this.bytes -= bytes;
+    if (visits > 1) batch.sort((a, b) => a.arrival - b.arrival);
+    return batch;
+  }
+
+  /** Forgets what one sender has waiting. */
+  drop(line: Line<Message, Sender>): void {
+    const at = this.#lines.indexOf(line);
+    if (at < 0) return;
+    this.#lines.splice(at, 1);
+    this.length -= line.length;
+    this.bytes -= line.bytes;
+    line.clear();
+  }
+}
+
+function costOf({ bytes }: { readonly bytes: number }): number {
+  return bytes + MESSAGE_BYTES;
+}

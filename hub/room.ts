@@ -1,0 +1,269 @@
+/**
+ * A room: its members, and what was said in it, in one order for all of them.
+ *
+ * Messages wait in the queue until the room's turn. A turn puts a batch of them into the log and hands
+ * it to the members at the head of the log. A member whose socket holds too much is lagging: it is
+ * given nothing more until its socket has drained, and is then fed from the log, at its own pace.
+ *
+ * @module
+ */
+
+import type { Encoded } from "./connection.ts";
+import { type Entry, Log, type Origin } from "./log.ts";
+import type { Lag, Tracked } from "./member.ts";
+import { type Flood, Pace, type Situation } from "./pace.ts";
+import { MESSAGE_BYTES, Queue, type Queued } from "./queue.ts";
+
+/** The bytes that a batch may hold; a single message may be larger. */
+export const MAX_BATCH_BYTES = 256 * 1024;
+
+/** A member whose socket holds more than this is lagging. */
+const HIGH_WATER_BYTES = 128 * 1024;
+
+/** The time until a room looks again whether it may move on, in milliseconds. */
+const PAUSE_MILLISECONDS = 1;
+
+/** The longest time between two looks at laggards that take nothing, in milliseconds. */
+const LONGEST_REST_MILLISECONDS = 25;
+
+/** The options of a room. Sizes are in bytes. */
+export interface RoomOptions<Message, Data> {
+  /** Turns the messages of one batch into the pieces that connections write. */
+  encode(messages: Message[]): Encoded<Data>;
+  /** Whether a sender receives its own messages. */
+  readonly echo: boolean;
+  /** The deliveries that one batch may come to. */
+  readonly maxBatchDeliveries: number;
+  /** The unsent bytes over which a member falls off the log. */
+  readonly maxBacklogBytes: number;
+  /** The bytes in a member's socket over which it is lagging. Default: 128 KiB. */
+  readonly highWaterBytes?: number;
+  /** Ends the membership of a member that fell off; without it messages are skipped for it. */
+  readonly evictSlow: ((member: Tracked<Message, Data>) => void) | null;
+  /** Called after a batch was handed to the members at the head, with the time that took. */
+  onBatch(seconds: number): void;
+}
+
+/** The numbers that rooms count together. They only ever grow. */
+export interface Tally {
+  messages: number;
+  receivedBytes: number;
+  deliveries: number;
+  sentBytes: number;
+  droppedMessages: number;
+}
+
+/** Members that share one order. */
+export class Room<Message, Data> {
+  /** The messages that wait for their place in the order. */
+  readonly queue: Queue<Message, Tracked<Message, Data>> = new Queue();
+  readonly #options: RoomOptions<Message, Data>;
+  readonly #tally: Tally;
+  readonly #log = new Log<Data>();
+  readonly #pace = new Pace();
+  readonly #ready = new Set<Tracked<Message, Data>>(); // The members at the head.
+  readonly #laggards = new Set<Tracked<Message, Data>>();
+  readonly #highWater: number;
+  #closing = false;
+
+  /** Makes a room without members. */
+  constructor(options: RoomOptions<Message, Data>, tally: Tally) {
+    this.#options = options;
+    this.#tally = tally;
+    const { highWaterBytes = HIGH_WATER_BYTES, maxBacklogBytes } = options;
+    this.#highWater = Math.min(highWaterBytes, maxBacklogBytes);
+  }
+
+  /** The number of members. */
+  get size(): number {
+    return this.#ready.size + this.#laggards.size;
+  }
+
+  /** All members. */
+  *members(): Generator<Tracked<Message, Data>> {
+    yield* this.#ready;
+    yield* this.#laggards;
+  }
+
+  /** The bytes that the relay holds for a member: in its socket, and in the log from its position on. */
+  unsent({ connection, lag }: Tracked<Message, Data>): number {
+    return connection.backlog() + (lag ? this.#log.behind(lag.position) : 0);
+  }
+
+  /** Adds a member; it is given all that gets its place in the order from now on. */
+  join(member: Tracked<Message, Data>): void {
+    this.#ready.add(member);
+    if (this.#closing && this.queue.length === 0) this.#dismiss(member);
+  }
+
+  /** Removes a member. What it sent stays in the queue. */
+  leave(member: Tracked<Message, Data>): void {
+    this.#ready.delete(member) || this.#laggards.delete(member);
+    if (this.#laggards.size === 0) this.#log.release(this.#log.head, this.#pace.now);
+  }
+
+  /** Whether there is nothing to do until somebody publishes. */
+  get idle(): boolean {
+    return this.queue.length === 0 && this.#laggards.size === 0;
+  }
+
+  /** Tells every member to go away, once it has been given what is queued. */
+  close(): void {
+    this.#closing = true;
+    if (this.queue.length === 0) this.#dismissReady();
+  }
+
+  /**
+   * Feeds the laggards and, if it is time, delivers one batch.
+   *
+   * @param at The time in milliseconds.
+   * @returns The milliseconds until the next turn: 0 for one at the end of this turn of the event loop,
+   * `null` if there is nothing to do until somebody publishes.
+   */
+  turn(at: number): number | null {
+    this.#pace.tick(at);
+    const rest = this.#feed();
+    if (this.queue.length > 0) {
+      this.#findLaggards();
+      if (!this.#pace.mayMoveOn(this.#situation())) return PAUSE_MILLISECONDS;
+      this.#moveOn();
+    }
+    if (this.queue.length > 0) return 0;
+    if (this.#closing) this.#dismissReady();
+    return this.#laggards.size > 0 ? rest : null;
+  }
+
+  /** Gives laggards what their sockets take, and returns when to look at them again. */
+  #feed(): number {
+    if (this.#laggards.size === 0) return PAUSE_MILLISECONDS;
+    const { now } = this.#pace;
+    let needed = this.#log.head, quiet = Infinity;
+    for (const member of this.#laggards) {
+      const lag = member.lag!;
+      let held = member.connection.backlog();
+      if (held < lag.held) lag.tookAt = now;
+      while (held < this.#highWater && lag.position < this.#log.head) {
+        const entry = this.#log.at(lag.position++);
+        this.#give(member, entry);
+        held += entry.bytes;
+      }
+      lag.held = member.connection.backlog();
+      const behind = this.#log.behind(lag.position);
+      if (behind === 0 && lag.held <= this.#highWater) this.#catchUp(member);
+      lag.falling = lag.held + behind > this.#options.maxBacklogBytes;
+      needed = Math.min(needed, lag.position);
+      quiet = Math.min(quiet, now - lag.tookAt);
+    }
+    this.#log.release(needed, now);
+    return Math.max(PAUSE_MILLISECONDS, Math.min(quiet / 8, LONGEST_REST_MILLISECONDS));
+  }
+
+  #catchUp(member: Tracked<Message, Data>): void {
+    this.#laggards.delete(member);
+    this.#ready.add(member);
+    member.lag = null;
+  }
+
+  /** Finds the members whose sockets hold too much to be given the next batch. */
+  #findLaggards(): void {
+    for (const member of this.#ready) {
+      const held = member.connection.backlog();
+      if (held <= this.#highWater) continue;
+      const falling = held > this.#options.maxBacklogBytes;
+      member.lag = { position: this.#log.head, held, tookAt: this.#pace.now, falling };
+      this.#ready.delete(member);
+      this.#laggards.add(member);
+    }
+  }
+
+  #situation(): Situation {
+    return { ready: this.#ready.size, stragglers: this.#lags(), flood: () => this.#flood() };
+  }
+
+  #flood(): Flood | null {
+    const authors = [...this.queue.lines].filter(({ bytes }) => bytes > MAX_BATCH_BYTES);
+    if (authors.length === 0) return null;
+    const ready = authors.filter(({ sender }) => this.#ready.has(sender));
+    return { authors: authors.length, bystanders: this.#ready.size - ready.length };
+  }
+
+  *#lags(): Generator<Lag> {
+    for (const { lag } of this.#laggards) yield lag!;
+  }
+
+  /** Delivers a batch, without the members that have fallen off. */
+  #moveOn(): void {
+    const { evictSlow, maxBatchDeliveries } = this.#options;
+    const fallen = [...this.#laggards].filter(({ lag }) => lag!.falling);
+    if (evictSlow) fallen.forEach(evictSlow);
+    const messages = Math.max(1, Math.floor(maxBatchDeliveries / this.size));
+    this.#deliver(this.queue.take({ bytes: MAX_BATCH_BYTES, messages }));
+    if (!evictSlow) { for (const member of fallen) this.#skip(member); }
+  }
+
+  #deliver(batch: Queued<Message, Tracked<Message, Data>>[]): void {
+    const started = performance.now();
+    const payloadBytes = batch.reduce((sum, { bytes }) => sum + bytes, 0);
+    const entry: Entry<Data> = {
+      encoded: this.#options.encode(batch.map(({ message }) => message)),
+      messages: batch.length,
+      payloadBytes,
+      bytes: payloadBytes + MESSAGE_BYTES * batch.length,
+      origins: this.#options.echo ? null : batch.map(({ sender, bytes }) => ({ sender, bytes })),
+    };
+    this.#log.append(entry, this.#laggards.size > 0, this.#pace.now);
+    this.#tally.messages += batch.length;
+    this.#tally.receivedBytes += payloadBytes;
+    if (entry.origins) { for (const member of this.#ready) this.#give(member, entry); }
+    else {
+      for (const data of entry.encoded.all) {
+        for (const { connection } of this.#ready) connection.write(data);
+      }
+      this.#count(this.#ready.size * entry.messages, this.#ready.size * payloadBytes);
+    }
+    this.#options.onBatch((performance.now() - started) / 1000);
+  }
+
+  /** Writes a batch to one member, without its own messages where these are not for it. */
+  #give(member: Tracked<Message, Data>, entry: Entry<Data>): void {
+    const { encoded, messages, payloadBytes, origins } = entry;
+    const own = origins ? ownOf(member, origins) : [];
+    let from = 0;
+    for (const to of [...own, messages]) {
+      const data = own.length === 0 ? encoded.all : to > from ? encoded.slice(from, to) : [];
+      for (const each of data) member.connection.write(each);
+      from = to + 1;
+    }
+    const ownBytes = own.reduce((sum, at) => sum + origins![at].bytes, 0);
+    this.#count(messages - own.length, payloadBytes - ownBytes);
+  }
+
+  /** Puts a member at the head; what it has missed is one piece. */
+  #skip(member: Tracked<Message, Data>): void {
+    const lag = member.lag!;
+    for (; lag.position < this.#log.head; lag.position++) {
+      const { messages, origins } = this.#log.at(lag.position);
+      this.#tally.droppedMessages += messages - (origins ? ownOf(member, origins).length : 0);
+    }
+  }
+
+  #count(deliveries: number, bytes: number): void {
+    this.#tally.deliveries += deliveries;
+    this.#tally.sentBytes += bytes;
+  }
+
+  #dismissReady(): void {
+    for (const member of this.#ready) this.#dismiss(member);
+  }
+
+  #dismiss(member: Tracked<Message, Data>): void {
+    if (member.dismissed) return;
+    member.dismissed = true;
+    member.connection.close("shutdown");
+  }
+}
+
+/** Finds the places of a member's own messages in a batch. */
+function ownOf(member: unknown, origins: readonly Origin[]): number[] {
+  return origins.flatMap(({ sender }, at) => sender === member ? [at] : []);
+}

@@ -1,0 +1,135 @@
+/**
+ * A siege: the same load on a relay twice in one run, without attackers and with them.
+ *
+ * The load runs in a process of its own (`bench/load.ts`), the attackers in this one.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { Job, Result } from "../bench/load.ts";
+import { Program, ROOT } from "./program.ts";
+import { frame, OPCODE, RawClient } from "./raw_client.ts";
+import { scrape } from "./scrape.ts";
+import { bounded } from "./wait.ts";
+
+/** What clients that misbehave, or others beside the load, do until they are stopped. */
+export type Company = (relay: { url: string }) => Promise<AsyncDisposable>;
+
+/** One siege. */
+export interface Siege {
+  /** The load of the healthy clients. */
+  readonly load: Partial<Job>;
+  /** Clients that are there both times. Default: none. */
+  readonly beside?: Company;
+  /** The attackers. */
+  readonly attack: Company;
+  /** The relay's environment. Default: the built-in configuration. */
+  readonly env?: Record<string, string>;
+}
+
+/** What a siege showed. */
+export interface SiegeReport {
+  /** The load without attackers. */
+  readonly calm: Result;
+  /** The load with them. */
+  readonly attacked: Result;
+  /** Deliveries a second with attackers, as a share of those without. */
+  readonly throughput: number;
+  /** The 99th percentile of the latency with attackers, as a multiple of that without. */
+  readonly p99: number;
+  /** The relay's metrics at the end, without attackers and with them. */
+  readonly metrics: readonly [Map<string, number>, Map<string, number>];
+}
+
+const LOAD: Omit<Job, "url" | "serverPid"> = {
+  clients: 10,
+  senders: 2,
+  rate: 200,
+  size: 128,
+  warmup: 1,
+  seconds: 4,
+};
+
+/** Runs one load without and with attackers, each against a relay of its own. */
+export async function besiege(transport: string, siege: Siege): Promise<SiegeReport> {
+  const [calm, before] = await once(transport, siege, []);
+  const [attacked, after] = await once(transport, siege, [siege.attack]);
+  return {
+    calm,
+    attacked,
+    throughput: attacked.deliveries / attacked.seconds / (calm.deliveries / calm.seconds),
+    p99: attacked.latency!.p99 / calm.latency!.p99,
+    metrics: [before, after],
+  };
+}
+
+async function once(
+  transport: string,
+  { load, beside, env }: Siege,
+  attackers: Company[],
+): Promise<[Result, Map<string, number>]> {
+  const command = Deno.env.get("SIEGE_RELAY");
+  await using relay = await Program.start({
+    ...(command ? { command: command.split(" ") } : {}),
+    env: { ...env, RELAY_SERVER_TRANSPORT: transport },
+  });
+  const job: Job = { ...LOAD, ...load, url: relay.url, serverPid: relay.pid };
+  const companies = [...beside ? [beside] : [], ...attackers];
+  const stops = await Promise.all(companies.map((company) => company(relay)));
+  try {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--cached-only", `${ROOT}bench/load.ts`, JSON.stringify(job)],
+      stdout: "piped",
+    }).spawn();
+    const { stdout } = await bounded(child.output(), "the load", 60);
+    const result = JSON.parse(new TextDecoder().decode(stdout));
+    if (Deno.env.get("SIEGE_LOG")) console.log(relay.stderr);
+    return [result, await scrape(relay)];
+  } finally {
+    for (const stop of stops) await stop[Symbol.asyncDispose]();
+  }
+}
+
+/** Joins clients and runs an act again and again until stopped. */
+export function company(
+  clients: (relay: { url: string }) => Promise<RawClient[]>,
+  act: (clients: RawClient[], relay: { url: string }) => unknown = () => {},
+  everyMilliseconds = 1000,
+): Company {
+  return async (relay) => {
+    const joined = await clients(relay);
+    const timer = setInterval(() => act(joined, relay), everyMilliseconds);
+    return {
+      [Symbol.asyncDispose]: () => {
+        clearInterval(timer);
+        for (const client of joined) client.reset();
+        return Promise.resolve();
+      },
+    };
+  };
+}
+
+/** Joins clients that read and ignore what they are sent. */
+export function readers(count: number): (relay: { url: string }) => Promise<RawClient[]> {
+  return (relay) =>
+    Promise.all(Array.from({ length: count }, async () => {
+      const client = await RawClient.join(relay);
+      client.ignore();
+      return client;
+    }));
+}
+
+/** Joins clients that have stopped reading. */
+export function stuck(count: number): (relay: { url: string }) => Promise<RawClient[]> {
+  return async (relay) => {
+    const clients = await readers(count)(relay);
+    for (const client of clients) client.pause();
+    return clients;
+  };
+}
+
+/** Builds many messages as one write. */
+export function burst(count: number, bytes: number): Buffer {
+  return Buffer.concat(Array(count).fill(frame(OPCODE.text, "x".repeat(bytes))));
+}
