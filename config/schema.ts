@@ -63,11 +63,11 @@ const limits = z.strictObject({
   max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
     .describe("The largest message; text counts as UTF-8."),
   max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
-    .describe("Unsent bytes held for one client; over it the client is slow."),
+    .describe("The unsent bytes that are held for one client; over it the client is slow."),
   max_messages_per_second: z.int().min(0).max(1_000_000).default(0)
     .describe("How many messages a client may send; 0: no limit."),
   slow_client: z.enum(["disconnect", "drop"]).default("disconnect")
-    .describe("Evict a slow client, or skip messages for it until it has caught up."),
+    .describe("Evict a slow client, or keep it and skip the messages that it could not be given."),
 });
 
 const metrics = z.strictObject({
