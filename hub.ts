@@ -12,9 +12,9 @@ import { type Cause, type Connection, type Ending, EVICTIONS } from "./hub/conne
 import type { Eviction, Member, Membership } from "./hub/connection.ts";
 import { Tracked } from "./hub/member.ts";
 import type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
-import { Line } from "./hub/queue.ts";
+import { FLOOD_BYTES, Line } from "./hub/queue.ts";
 import { TokenBucket } from "./hub/rate_limit.ts";
-import { MAX_BATCH_BYTES, Room } from "./hub/room.ts";
+import { Room } from "./hub/room.ts";
 
 export {
   type Cause,
@@ -231,7 +231,7 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
   }
 
   #mayRead({ line }: Tracked<Message, Data>): boolean {
-    return line!.bytes <= MAX_BATCH_BYTES && this.#room.queue.bytes <= this.#maxQueuedBytes;
+    return line!.bytes <= FLOOD_BYTES && this.#room.queue.bytes <= this.#maxQueuedBytes;
   }
 
   /** Forgets what a sender has waiting, and evicts it. */

@@ -5,6 +5,7 @@
  */
 
 import type { Connection, Member } from "./connection.ts";
+import type { Pulse } from "./pace.ts";
 import type { Line } from "./queue.ts";
 import type { TokenBucket } from "./rate_limit.ts";
 
@@ -14,8 +15,6 @@ export interface Lag {
   position: number;
   /** The bytes that its socket held when it was last looked at. */
   held: number;
-  /** The time at which its socket last took data. */
-  tookAt: number;
   /** Whether it is further behind than a member may be. */
   falling: boolean;
 }
@@ -24,6 +23,8 @@ export interface Lag {
 export class Tracked<Message, Data> implements Member {
   /** Its messages that wait for their place in the order; `null` if it has never sent one. */
   line: Line<Message, Tracked<Message, Data>> | null = null;
+  /** When its socket takes data; `null` if it has never lagged. */
+  pulse: Pulse | null = null;
   /** Where it is while it lags; `null` at the head. */
   lag: Lag | null = null;
   /** Whether it has joined and not left. */

@@ -19,8 +19,8 @@ const ALIVE_MILLISECONDS = 100;
 const FLOODED_MILLISECONDS = 300;
 
 /**
- * The same while waiting would delay no one but the authors of a flood: the kernel takes data from a
- * program only every few seconds if the line behind it is slow.
+ * The same while waiting would delay no one but the authors of a flood and members on slow lines: the
+ * kernel takes data for a slow line in steps that are seconds apart.
  */
 const PATIENT_MILLISECONDS = 5000;
 
@@ -41,12 +41,35 @@ export interface Straggler {
   readonly falling: boolean;
 }
 
-/** A sender has more waiting than fits a batch. */
+/** Senders have more waiting than fits a batch. */
 export interface Flood {
   /** The number of such senders. */
   readonly authors: number;
-  /** The members at the head that did not cause it. */
+  /** The members at the head that did not cause it and are not on slow lines themselves. */
   readonly bystanders: number;
+}
+
+/** The intervals at which a member takes data. */
+export class Pulse {
+  /** The time at which it last took some. */
+  tookAt = -Infinity;
+  #longest = 0; // The longest interval of late.
+  #longestAt = -Infinity;
+
+  /** Notes that it took data. */
+  beat(now: number): void {
+    const interval = now - this.tookAt;
+    if (interval >= this.#longest || now - this.#longestAt > PATIENT_MILLISECONDS) {
+      this.#longest = interval;
+      this.#longestAt = now;
+    }
+    this.tookAt = now;
+  }
+
+  /** Tells whether it has of late taken data in steps so far apart that its line must be slow. */
+  isSlow(now: number): boolean {
+    return this.#longest >= ALIVE_MILLISECONDS && now - this.#longestAt < PATIENT_MILLISECONDS;
+  }
 }
 
 /** What is known about a room before a batch. */
@@ -72,7 +95,7 @@ export class Pace {
     const passed = Math.max(0, Math.min(at - this.#at, BUDGET_MILLISECONDS / REGROWTH));
     const step = Math.min(passed, LONGEST_STEP_MILLISECONDS);
     if (this.#waiting) this.#budget -= step;
-    else this.#budget = Math.min(BUDGET_MILLISECONDS, this.#budget + passed * REGROWTH);
+    this.#budget = Math.min(BUDGET_MILLISECONDS, this.#budget + passed * REGROWTH);
     this.#waiting = false;
     this.now += step;
     this.#at = at;
@@ -80,20 +103,22 @@ export class Pace {
 
   /** Decides whether the head may move on now. */
   mayMoveOn({ ready, stragglers, flood }: Situation): boolean {
-    let busy = 0, alive = 0, quietest = Infinity;
+    let busy = 0, alive = 0, recent = 0, quietest = Infinity;
     for (const { tookAt, falling } of stragglers) {
       const quiet = this.now - tookAt;
       if (quiet < BUSY_MILLISECONDS) busy++;
       if (quiet < ALIVE_MILLISECONDS) alive++;
+      if (quiet < PATIENT_MILLISECONDS) recent++;
       if (falling) quietest = Math.min(quietest, quiet);
     }
     if (busy > ready) return false;
     if (quietest >= PATIENT_MILLISECONDS) return true;
-    const { authors, bystanders } = flood() ?? { authors: 1, bystanders: ready };
+    const { authors, bystanders } = flood() ?? { authors: 0, bystanders: ready };
     if (bystanders === 0) return false;
     if (quietest < ALIVE_MILLISECONDS && isCrowd(alive, ready)) return false;
     const patience = authors > 1 ? FLOODED_MILLISECONDS : ALIVE_MILLISECONDS;
-    this.#waiting = quietest < patience && this.#budget > 0;
+    const crowded = authors > 0 && isCrowd(recent, bystanders);
+    this.#waiting = (crowded || quietest < patience) && this.#budget > 0;
     return !this.#waiting;
   }
 }

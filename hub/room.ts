@@ -10,12 +10,12 @@
 
 import type { Encoded } from "./connection.ts";
 import { type Entry, Log, type Origin } from "./log.ts";
-import type { Lag, Tracked } from "./member.ts";
-import { type Flood, Pace, type Situation } from "./pace.ts";
+import type { Tracked } from "./member.ts";
+import { type Flood, Pace, Pulse, type Situation, type Straggler } from "./pace.ts";
 import { MESSAGE_BYTES, Queue, type Queued } from "./queue.ts";
 
 /** The bytes that a batch may hold; a single message may be larger. */
-export const MAX_BATCH_BYTES = 256 * 1024;
+const MAX_BATCH_BYTES = 256 * 1024;
 
 /** A member whose socket holds more than this is lagging. */
 const HIGH_WATER_BYTES = 128 * 1024;
@@ -141,7 +141,7 @@ export class Room<Message, Data> {
     for (const member of this.#laggards) {
       const lag = member.lag!;
       let held = member.connection.backlog();
-      if (held < lag.held) lag.tookAt = now;
+      if (held < lag.held) member.pulse!.beat(now);
       while (held < this.#highWater && lag.position < this.#log.head) {
         const entry = this.#log.at(lag.position++);
         this.#give(member, entry);
@@ -152,7 +152,7 @@ export class Room<Message, Data> {
       if (behind === 0 && lag.held <= this.#highWater) this.#catchUp(member);
       lag.falling = lag.held + behind > this.#options.maxBacklogBytes;
       needed = Math.min(needed, lag.position);
-      quiet = Math.min(quiet, now - lag.tookAt);
+      quiet = Math.min(quiet, now - member.pulse!.tookAt);
     }
     this.#log.release(needed, now);
     return Math.max(PAUSE_MILLISECONDS, Math.min(quiet / 8, LONGEST_REST_MILLISECONDS));
@@ -170,25 +170,33 @@ export class Room<Message, Data> {
       const held = member.connection.backlog();
       if (held <= this.#highWater) continue;
       const falling = held > this.#options.maxBacklogBytes;
-      member.lag = { position: this.#log.head, held, tookAt: this.#pace.now, falling };
+      member.lag = { position: this.#log.head, held, falling };
+      member.pulse ??= new Pulse();
+      member.pulse.tookAt = this.#pace.now; // It was at the head until now.
       this.#ready.delete(member);
       this.#laggards.add(member);
     }
   }
 
   #situation(): Situation {
-    return { ready: this.#ready.size, stragglers: this.#lags(), flood: () => this.#flood() };
+    return { ready: this.#ready.size, stragglers: this.#stragglers(), flood: () => this.#flood() };
   }
 
   #flood(): Flood | null {
-    const authors = [...this.queue.lines].filter(({ bytes }) => bytes > MAX_BATCH_BYTES);
-    if (authors.length === 0) return null;
-    const ready = authors.filter(({ sender }) => this.#ready.has(sender));
-    return { authors: authors.length, bystanders: this.#ready.size - ready.length };
+    const lines = [...this.queue.lines].filter(({ flooding }) => flooding);
+    if (lines.length === 0) return null;
+    const authors = new Set(lines.map(({ sender }) => sender));
+    let bystanders = 0;
+    for (const member of this.#ready) {
+      if (!authors.has(member) && !member.pulse?.isSlow(this.#pace.now)) bystanders++;
+    }
+    return { authors: authors.size, bystanders };
   }
 
-  *#lags(): Generator<Lag> {
-    for (const { lag } of this.#laggards) yield lag!;
+  *#stragglers(): Generator<Straggler> {
+    for (const { lag, pulse } of this.#laggards) {
+      yield { tookAt: pulse!.tookAt, falling: lag!.falling };
+    }
   }
 
   /** Delivers a batch, without the members that have fallen off. */

@@ -64,12 +64,14 @@ export class RawClient implements Disposable {
   #take = (frame: ServerFrame) => this.#frames.push(frame);
   readonly #answered = Promise.withResolvers<void>();
   #bytes: Buffer = Buffer.alloc(0);
+  #line: { bytes: number; timer: ReturnType<typeof setInterval> } | null = null;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on("error", () => {});
     socket.on("data", (chunk: Buffer) => {
       this.#receive(chunk);
+      if (this.#line && (this.#line.bytes -= chunk.length) < 0) socket.pause();
     });
     this.ended = new Promise((resolve) => {
       socket.once("close", () => resolve());
@@ -128,6 +130,17 @@ export class RawClient implements Disposable {
     this.#socket.resume();
   }
 
+  /** Reads no faster than a slow line would. */
+  slowDown(bytesPerSecond: number): void {
+    const ticks = 50; // A second.
+    const timer = setInterval(() => {
+      const { bytes } = this.#line!;
+      this.#line!.bytes = Math.min(bytes + bytesPerSecond / ticks, bytesPerSecond / ticks);
+      if (this.#line!.bytes > 0) this.#socket.resume();
+    }, 1000 / ticks);
+    this.#line = { bytes: 0, timer };
+  }
+
   /** Reads on without looking at what arrives. */
   ignore(): void {
     this.#receive = () => {};
@@ -150,6 +163,7 @@ export class RawClient implements Disposable {
 
   /** Ends the connection with RST. */
   reset(): void {
+    clearInterval(this.#line?.timer);
     this.#socket.resetAndDestroy();
   }
 

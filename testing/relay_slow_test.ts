@@ -32,6 +32,57 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "awake");
   });
 
+  Deno.test(`relay on ${transport} drops a silent client that does not read what it is sent`, async () => {
+    await using relay = await start({
+      server: { idle_timeout_seconds: 2 },
+      limits: { max_backlog_bytes: 1024 ** 3 },
+    });
+    using cathy = await RawClient.join(relay);
+    cathy.pause();
+    await using alice = await connect(relay);
+    const stuck = () => relay.stats().backlogBytes > 1024 * 1024;
+    for (let i = 0; i < 100 && !stuck(); i++) {
+      alice.send(new Uint8Array(1024 * 1024));
+      await alice.next();
+    }
+    assert(stuck(), "the kernel takes everything");
+    await until(() => relay.stats().evictions.idle === 1, "cathy to be dropped");
+    alice.send("still here");
+    assertEquals(await alice.next(), "still here");
+  });
+
+  Deno.test(`relay on ${transport} finds a client slow that reads, but less than it is sent`, async () => {
+    await using relay = await start();
+    const others = await connectAll(relay, 4);
+    using cathy = await RawClient.join(relay);
+    cathy.ignore();
+    cathy.slowDown(5e6);
+    for (let sent = 0; relay.stats().evictions.slow === 0; sent++) {
+      assert(sent < 4000, "cathy is never found slow");
+      others[0].send(new Uint8Array(100_000));
+      for (const client of others) await client.next();
+    }
+    assertEquals(relay.stats().connected, 4);
+    await closeAll(others);
+  });
+
+  Deno.test(`relay on ${transport} holds a flood back for readers on slow lines, who lose nothing`, async () => {
+    await using relay = await start();
+    const slow = await Promise.all([1, 2, 3].map(() => RawClient.join(relay)));
+    using flooder = await RawClient.join(relay);
+    flooder.ignore();
+    let heard = 0;
+    for (const client of slow) {
+      client.consume(() => heard++);
+      client.slowDown(4e6);
+    }
+    const count = 260; // 16 MB, more than the kernel takes and the log holds.
+    flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.binary, new Uint8Array(62_500)))));
+    await until(() => heard === slow.length * count, "all to hear everything", 60);
+    assertEquals([relay.stats().connected, relay.stats().evictions.slow], [4, 0]);
+    for (const client of slow) client.reset();
+  });
+
   Deno.test(`relay on ${transport} that shuts down relays on and refuses newcomers until the delay is over`, async () => {
     const relay = await start({ shutdown: { delay_seconds: 1, timeout_seconds: 3 } });
     await using alice = await connect(relay);

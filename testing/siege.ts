@@ -53,8 +53,8 @@ const LOAD: Omit<Job, "url" | "serverPid"> = {
 
 /** Runs one load without and with attackers, each against a relay of its own. */
 export async function besiege(transport: string, siege: Siege): Promise<SiegeReport> {
-  const [calm, before] = await once(transport, siege, []);
-  const [attacked, after] = await once(transport, siege, [siege.attack]);
+  const [calm, before] = await measure(transport, siege, []);
+  const [attacked, after] = await measure(transport, siege, [siege.attack]);
   return {
     calm,
     attacked,
@@ -64,16 +64,12 @@ export async function besiege(transport: string, siege: Siege): Promise<SiegeRep
   };
 }
 
-async function once(
+async function measure(
   transport: string,
   { load, beside, env }: Siege,
   attackers: Company[],
 ): Promise<[Result, Map<string, number>]> {
-  const command = Deno.env.get("SIEGE_RELAY");
-  await using relay = await Program.start({
-    ...(command ? { command: command.split(" ") } : {}),
-    env: { ...env, RELAY_SERVER_TRANSPORT: transport },
-  });
+  await using relay = await Program.start({ env: { ...env, RELAY_SERVER_TRANSPORT: transport } });
   const job: Job = { ...LOAD, ...load, url: relay.url, serverPid: relay.pid };
   const companies = [...beside ? [beside] : [], ...attackers];
   const stops = await Promise.all(companies.map((company) => company(relay)));
@@ -84,29 +80,70 @@ async function once(
     }).spawn();
     const { stdout } = await bounded(child.output(), "the load", 60);
     const result = JSON.parse(new TextDecoder().decode(stdout));
-    if (Deno.env.get("SIEGE_LOG")) console.log(relay.stderr);
     return [result, await scrape(relay)];
   } finally {
     for (const stop of stops) await stop[Symbol.asyncDispose]();
   }
 }
 
-/** Joins clients and runs an act again and again until stopped. */
+/** Makes company of clients that act once a second, for example, until it is over. */
 export function company(
-  clients: (relay: { url: string }) => Promise<RawClient[]>,
-  act: (clients: RawClient[], relay: { url: string }) => unknown = () => {},
+  join: (relay: { url: string }) => Promise<RawClient[]>,
+  act: (client: RawClient) => unknown = () => {},
   everyMilliseconds = 1000,
 ): Company {
   return async (relay) => {
-    const joined = await clients(relay);
-    const timer = setInterval(() => act(joined, relay), everyMilliseconds);
+    const clients = await join(relay);
+    const timer = setInterval(() => clients.forEach(act), everyMilliseconds);
     return {
       [Symbol.asyncDispose]: () => {
         clearInterval(timer);
-        for (const client of joined) client.reset();
+        for (const client of clients) client.reset();
         return Promise.resolve();
       },
     };
+  };
+}
+
+/** Makes company of clients that all do something once, a while after they have joined. */
+export function once(
+  join: (relay: { url: string }) => Promise<RawClient[]>,
+  act: (client: RawClient) => unknown,
+): Company {
+  return async (relay) => {
+    const clients = await join(relay);
+    const timer = setTimeout(() => clients.forEach(act), 2000);
+    return {
+      [Symbol.asyncDispose]: () => {
+        clearTimeout(timer);
+        for (const client of clients) client.reset();
+        return Promise.resolve();
+      },
+    };
+  };
+}
+
+/** Makes company of clients that never read: one every 200 ms, up to so many, evicted ones again. */
+export function newcomers(most: number): Company {
+  return (relay) => {
+    const all: RawClient[] = [];
+    let present = 0;
+    const timer = setInterval(async () => {
+      if (present >= most) return;
+      present++;
+      const client = await RawClient.join(relay);
+      client.ignore();
+      client.pause();
+      all.push(client);
+      client.ended.then(() => present--);
+    }, 200);
+    return Promise.resolve({
+      [Symbol.asyncDispose]: () => {
+        clearInterval(timer);
+        for (const client of all) client.reset();
+        return Promise.resolve();
+      },
+    });
   };
 }
 
