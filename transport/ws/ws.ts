@@ -30,7 +30,7 @@ const MAX_HEADERS = 100;
 export const ws: Transport<WsMessage, Buffer> = {
   encode,
   maxBatchDeliveries: Infinity,
-  // Connections that were accepted only to be closed are among them: a rush of any size piles up some 200.
+  // Connections that were accepted only to be closed are among them: rushes of thousands overran 100.
   spareDescriptors: 320,
   listen,
 };
