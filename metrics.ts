@@ -8,7 +8,9 @@ import { STATUS_CODE } from "@std/http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Rejection } from "./admission/admission.ts";
 import type { HubStats } from "./hub.ts";
-import { type Listener, watch } from "./lib/listener.ts";
+import { answerHealth } from "./lib/health.ts";
+import { keepServing, type Listener } from "./lib/listener.ts";
+import { Throttle } from "./lib/throttle.ts";
 import { processTable, sampleEventLoopDelay } from "./metrics/process.ts";
 import { serveStatusPage } from "./metrics/page.ts";
 import { VERSION } from "./lib/version.ts";
@@ -142,6 +144,12 @@ function register(registry: Registry, [name, help, value]: Row, stats: () => Sna
   }
 }
 
+/** The time for which a scrape's text is reused, and in which so many requests are answered at once. */
+const STRETCH_MILLISECONDS = 250;
+
+/** How many requests are answered within it at once; a Prometheus, a few probes and a page need fewer. */
+const REQUESTS_PER_STRETCH = 25;
+
 /** What the metrics port serves, and where. */
 export interface MetricsServerOptions {
   /** The address to bind. */
@@ -159,29 +167,44 @@ export interface MetricsServerOptions {
  *
  * @throws {Deno.errors.AddrInUse} If the port is taken, and other errors of the platform.
  */
-export function serveMetrics({ hostname, port, scrape, ready }: MetricsServerOptions): Listener {
-  const server = Deno.serve({ hostname, port, onListen: () => {} }, async (request) => {
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return line(STATUS_CODE.MethodNotAllowed, "use GET", { allow: "GET, HEAD" });
-    }
-    const path = URL.parse(request.url)?.pathname ?? "";
-    switch (path) {
-      case "/metrics":
-        return new Response(await scrape(), {
-          headers: { "content-type": Registry.PROMETHEUS_CONTENT_TYPE },
-        });
-      case "/healthz":
-        return line(STATUS_CODE.OK, "ok");
-      case "/readyz":
-        return ready()
-          ? line(STATUS_CODE.OK, "ready")
-          : line(STATUS_CODE.ServiceUnavailable, "shutting down");
-      default:
+export function serveMetrics(options: MetricsServerOptions): Listener {
+  const { ready } = options;
+  const throttle = new Throttle(STRETCH_MILLISECONDS, REQUESTS_PER_STRETCH);
+  const scrape = reused(options.scrape);
+  return keepServing(
+    options,
+    (address) =>
+      Deno.serve({ ...address, onListen: () => {} }, async (request) => {
+        await throttle.turn();
+        const path = URL.parse(request.url)?.pathname ?? "";
+        const health = answerHealth({ method: request.method, path }, ready());
+        if (health) return line(health.status, health.body, health.headers);
+        if (request.method !== "GET" && request.method !== "HEAD") {
+          return line(STATUS_CODE.MethodNotAllowed, "use GET", { allow: "GET, HEAD" });
+        }
+        if (path === "/metrics") {
+          return new Response(await scrape(), {
+            headers: { "content-type": Registry.PROMETHEUS_CONTENT_TYPE },
+          });
+        }
         return serveStatusPage(path) ??
           line(STATUS_CODE.NotFound, "there are /, /metrics, /healthz and /readyz");
+      }),
+  );
+}
+
+/** Gives the same text to all who ask within a short time: writing one takes some hundred times longer. */
+function reused(scrape: () => Promise<string>): () => Promise<string> {
+  let written = -Infinity;
+  let text: Promise<string>;
+  return () => {
+    const now = performance.now();
+    if (now - written >= STRETCH_MILLISECONDS) {
+      written = now;
+      text = scrape();
     }
-  });
-  return watch(server);
+    return text;
+  };
 }
 
 function line(status: number, body: string, headers: Record<string, string> = {}): Response {

@@ -135,6 +135,17 @@ Deno.test("metrics port answers what it should and nothing else", async () => {
   assertEquals(await ask("healthz", { method: "HEAD" }), [200, ""]);
 });
 
+Deno.test("metrics port makes who asks without end wait, and nobody else", async () => {
+  await using relay = await startRelay();
+  const ask = () => fetch(`${relay.metricsUrl}healthz`).then((response) => response.text());
+  const started = performance.now();
+  await ask();
+  assert(performance.now() - started < 240, "the first waited");
+  await Promise.all(Array.from({ length: 60 }, ask));
+  await Promise.all(Array.from({ length: 60 }, ask));
+  assert(performance.now() - started > 240, "nobody waited");
+});
+
 Deno.test("metrics switched off have no port", async () => {
   await using relay = await startRelay({ metrics: { enabled: false } });
   assertEquals(relay.metricsUrl, null);

@@ -9,6 +9,7 @@ import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
 import { descriptorLimit } from "./lib/descriptors.ts";
+import { answerHealth } from "./lib/health.ts";
 import type { Listener } from "./lib/listener.ts";
 import { log } from "./lib/log.ts";
 import { settlesWithin } from "./lib/timeout.ts";
@@ -91,6 +92,7 @@ async function startOn<Message, Data>(
     const listeners = await listen(transport, config, files, parts);
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
     warnOfExpiry(files.certificate);
+    warnOfStrangers(config.server);
     return run(config, files, parts, listeners);
   } catch (error) {
     parts.metrics[Symbol.dispose]();
@@ -160,7 +162,8 @@ async function listen<Message, Data>(
   const { hub, admission } = parts;
   const relay = await bind("server", server, () =>
     transport.listen({
-      admit: (request, peer) => admission.admit(request, peer),
+      admit: (request, peer) =>
+        answerHealth(request, !admission.draining) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
       hostname: server.hostname,
@@ -292,6 +295,15 @@ function warnOfExpiry(certificate: Certificate | null): void {
   if (!certificate || certificate.expires.getTime() >= Date.now()) return;
   const expires = certificate.expires.toISOString();
   log.warn("The certificate expired on {expires}", { expires });
+}
+
+/** On `native` strangers can take every file descriptor, and clients that do not read cannot be ended. */
+function warnOfStrangers({ transport, hostname }: Config["server"]): void {
+  if (transport !== "native" || /^(localhost|127\..*|\[?::1\]?)$/i.test(hostname)) return;
+  log.warn(
+    "server.transport native is meant for trusted networks and for proxies in front of it; " +
+      "set it to ws where strangers can reach the port",
+  );
 }
 
 function urlOf(scheme: string, hostname: string, port: number): string {

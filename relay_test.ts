@@ -5,6 +5,7 @@ import { closeAll, connect, connectAll } from "./testing/client.ts";
 import { expectOneLeave } from "./testing/leave.ts";
 import { frame, handshake, OPCODE, RawClient } from "./testing/raw_client.ts";
 import { type Changes, startRelay } from "./testing/start.ts";
+import { tempFolder } from "./testing/temp.ts";
 import { bounded, until } from "./testing/wait.ts";
 
 const ENDINGS: [
@@ -177,6 +178,24 @@ for (const transport of ["native", "ws"] as const) {
       assertEquals(relay.stats().rejections, { ...none, bad_request: 1 });
     });
   }
+
+  Deno.test(`relay on ${transport} answers health checks on its own port, whatever tokens it wants`, async () => {
+    await using folder = await tempFolder();
+    const tokens = `${folder.path}/tokens`;
+    await Deno.writeTextFile(tokens, "a-good-token\n");
+    const server = { auth_tokens_file: tokens, allowed_origins: [] };
+    await using relay = await start({ server });
+    const ask = async (path: string, method: string) => {
+      const url = `${relay.url.replace("ws:", "http:")}${path}`;
+      const response = await fetch(url, { method, headers: { origin: "https://elsewhere.test" } });
+      return [response.status, await response.text()];
+    };
+    assertEquals(await ask("healthz", "GET"), [200, "ok\n"]);
+    assertEquals(await ask("readyz", "GET"), [200, "ready\n"]);
+    assertEquals(await ask("readyz", "HEAD"), [200, ""]);
+    assertEquals(await ask("readyz", "POST"), [405, "use GET\n"]);
+    assertEquals(Object.values(relay.stats().rejections), [0, 0, 0, 0, 0, 0]);
+  });
 
   Deno.test(`relay on ${transport} lets alice and bob talk at full speed while cathy has stopped reading`, async () => {
     const limit = 256 * 1024, size = 16 * 1024, count = 1000;

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { lacksDescriptors } from "./listener.ts";
+
 /** Reads how many file descriptors this process may open; `null` where that cannot be known. */
 export function descriptorLimit(): number | null {
   try {
@@ -18,10 +20,16 @@ export function descriptorLimit(): number | null {
 }
 
 /**
- * Counts the file descriptors that this process has open, sockets among them.
+ * Counts the file descriptors that this process has open, sockets among them: all of `limit` if none
+ * is left to count them with.
  *
  * @throws {Error} If that cannot be known, which is where {@link descriptorLimit} gives `null`.
  */
-export function openDescriptors(): number {
-  return [...Deno.readDirSync("/proc/self/fd")].length;
+export function openDescriptors(limit: number): number {
+  try {
+    return [...Deno.readDirSync("/proc/self/fd")].length;
+  } catch (error) {
+    if (lacksDescriptors(error)) return limit; // To count them needs one, and there is none.
+    throw error;
+  }
 }

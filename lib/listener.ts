@@ -1,9 +1,11 @@
 /**
- * The listener of an HTTP server: how it is stopped, and whether it ended unasked.
+ * The listener of an HTTP server: how it is stopped, whether it ended unasked, and how it goes on after
+ * it ran out of file descriptors.
  *
  * @module
  */
 
+import { log } from "./log.ts";
 import { settlesWithin } from "./timeout.ts";
 
 /** A bound port with a server behind it. */
@@ -16,23 +18,87 @@ export interface Listener {
   stop(graceSeconds: number): Promise<void>;
 }
 
-/** Watches a server that was just started. */
-export function watch(server: Deno.HttpServer<Deno.NetAddr>): Listener {
+/** Where a server listens. */
+export interface Address {
+  /** The address to bind. */
+  readonly hostname: string;
+  /** The port to bind; 0 takes a free one. */
+  readonly port: number;
+}
+
+/** The shortest and the longest time between the end of a server that ran out of descriptors and the next. */
+const PAUSE_MILLISECONDS = { least: 50, most: 1000 };
+
+/** A server that lasted so long has recovered: the next lack of descriptors is a new one. */
+const RECOVERED_MILLISECONDS = 10_000;
+
+/**
+ * Keeps a server of `Deno.serve` going on one port: Deno 2.9 ends it for good once it has found no free
+ * file descriptor (`EMFILE`), and leaves the connections that it has. So another one takes its place.
+ * Every other end that nobody asked for is reported.
+ *
+ * @param address Where to listen.
+ * @param serve Starts a server on an address; called again with the bound one.
+ * @throws {Error} If the first start fails.
+ */
+export function keepServing(
+  address: Address,
+  serve: (address: Address) => Deno.HttpServer<Deno.NetAddr>,
+): Listener {
   const died = Promise.withResolvers<string>();
   let stopping = false;
-  const ended = (reason: string) => {
-    if (!stopping) died.resolve(reason);
-  };
-  server.finished.then(() => ended("it stopped by itself"), (error) => ended(String(error)));
+  let pause = 0;
+  let again: ReturnType<typeof setTimeout> | undefined;
+  let server = serve(address);
+  const { hostname, port } = server.addr;
+
+  function watch(): void {
+    const started = performance.now();
+    server.finished.then(() => ended("it stopped by itself"), (error) => {
+      if (performance.now() - started > RECOVERED_MILLISECONDS) pause = 0;
+      ended(error);
+    });
+  }
+
+  function ended(error: unknown): void {
+    if (stopping) return;
+    if (!lacksDescriptors(error)) return died.resolve(String(error));
+    if (pause === 0) {
+      log.warn(
+        "File descriptors ran out on port {port}; members are kept, newcomers wait until some are free",
+        { port },
+      );
+    }
+    pause = Math.min(Math.max(2 * pause, PAUSE_MILLISECONDS.least), PAUSE_MILLISECONDS.most);
+    again = setTimeout(listenAgain, pause);
+  }
+
+  function listenAgain(): void {
+    try {
+      server = serve({ hostname, port });
+    } catch (error) {
+      return ended(error);
+    }
+    watch();
+  }
+
+  watch();
   return {
-    port: server.addr.port,
+    port,
     died: died.promise,
     async stop(graceSeconds) {
       stopping = true;
+      clearTimeout(again);
       // A WebSocket peer that does not read keeps shutdown() waiting until TCP gives up on it.
       await settlesWithin(graceSeconds, server.shutdown());
       // The last frames leave in the turn after the one in which their sockets were closed.
       await new Promise((resolve) => setTimeout(resolve));
     },
   };
+}
+
+/** Tells whether an error means that the process, or the system, has no free file descriptor. */
+export function lacksDescriptors(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code === "EMFILE" || code === "ENFILE" || /\(os error 2[34]\)/.test(String(error));
 }

@@ -39,7 +39,9 @@ export function processTable(): ProcessRow[] {
   const limit = descriptorLimit();
   if (limit !== null) {
     rows.push(
-      ["process_open_fds", "Open file descriptors, sockets among them.", openDescriptors],
+      ["process_open_fds", "Open file descriptors, sockets among them.", () => {
+        return openDescriptors(limit);
+      }],
       ["process_max_fds", "How many file descriptors may be open.", () => limit],
     );
   }

@@ -92,6 +92,8 @@ for (const transport of ["native", "ws"] as const) {
       "shutting down\n",
     ]);
     assertEquals(await fetch(`${relay.metricsUrl}healthz`).then(bodyAndStatus), [200, "ok\n"]);
+    const own = relay.url.replace("ws:", "http:");
+    assertEquals(await fetch(`${own}readyz`).then(bodyAndStatus), [503, "shutting down\n"]);
     using bob = await RawClient.open(relay);
     const answer = await bob.ask(handshake());
     assert(answer.startsWith("HTTP/1.1 503 "), answer);

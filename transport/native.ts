@@ -6,11 +6,11 @@
 
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
-import { type Refusal, UNREADABLE } from "../admission/handshake.ts";
+import { UNREADABLE } from "../admission/handshake.ts";
 import type { Cause, Connection, Ending, Member, Membership } from "../hub.ts";
-import { type Listener, watch } from "../lib/listener.ts";
+import { keepServing, type Listener } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
-import type { ListenOptions, Transport } from "./transport.ts";
+import type { Answer, ListenOptions, Transport } from "./transport.ts";
 
 /** A message as the platform hands it over: text or binary. */
 export type NativeMessage = string | ArrayBuffer;
@@ -28,6 +28,9 @@ export const native: Transport<NativeMessage, NativeMessage> = {
 
 /** The time that a socket may take from its upgrade until it is open; a client that vanishes in between is never reported. */
 const OPENING_SECONDS = 2;
+
+/** The time between a handshake and its upgrade, see {@link settling}. */
+const SETTLING_MILLISECONDS = { least: 5, spread: 10 };
 
 /** The time that an evicted client has to fall silent: no close frame passes messages under way. */
 const FAREWELL_SECONDS = 0.1;
@@ -47,23 +50,23 @@ async function listen(
   const { members, idleTimeoutSeconds, certificate } = options;
   const clients = new Clients(members);
 
-  const server = Deno.serve({
-    hostname: options.hostname,
-    port: options.port,
-    ...(certificate && { cert: certificate.cert, key: certificate.key }),
-    onListen: () => {},
-    onError: () => {
-      options.countRejection(UNREADABLE.reason);
-      return answer(UNREADABLE);
-    },
-  }, (request, info) => {
+  async function handle(
+    request: Request,
+    { remoteAddr }: Deno.ServeHandlerInfo<Deno.NetAddr>,
+  ): Promise<Response> {
+    const { signal } = request; // Read first: only from then on does the platform tell of a reset.
     const seat = options.admit({
       method: request.method,
       path: URL.parse(request.url)?.pathname ?? "",
       header: (name) => request.headers.get(name),
-    }, info.remoteAddr as Deno.NetAddr);
+    }, remoteAddr);
     if ("status" in seat) return answer(seat);
     try {
+      await settling();
+      if (signal.aborted) {
+        seat.release();
+        return answer(UNREADABLE); // Nobody is there to read it.
+      }
       // All that may fail comes first: after the upgrade only its own response may be returned.
       const { socket, response } = Deno.upgradeWebSocket(request, {
         idleTimeout: idleTimeoutSeconds,
@@ -76,10 +79,19 @@ async function listen(
       seat.release();
       throw error;
     }
-  });
+  }
 
+  const listener = keepServing(options, (address) =>
+    Deno.serve({
+      ...address,
+      ...(certificate && { cert: certificate.cert, key: certificate.key }),
+      onListen: () => {},
+      onError: () => {
+        options.countRejection(UNREADABLE.reason);
+        return answer(UNREADABLE);
+      },
+    }, handle));
   clients.watch(idleTimeoutSeconds);
-  const listener = watch(server);
   return {
     ...listener,
     async stop(graceSeconds) {
@@ -87,6 +99,19 @@ async function listen(
       await listener.stop(graceSeconds);
     },
   };
+}
+
+/**
+ * Waits until most clients that reset right after their handshake are known to be gone: Deno 2.9 never
+ * lets go of the descriptor of one that is gone when it is upgraded. The time is random because resets
+ * come together, and whatever happens at a fixed time after them meets them at a fixed moment.
+ */
+async function settling(): Promise<void> {
+  const { least, spread } = SETTLING_MILLISECONDS;
+  const pause = least + Math.random() * spread;
+  await new Promise((resolve) => setTimeout(resolve, pause));
+  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Ties a socket to the hub: joined when it opens, messages while it is a member, left when it ends. */
@@ -217,7 +242,7 @@ function causeOf(event: CloseEvent): Cause {
   return event.code === 1001 ? "idle" : "error";
 }
 
-function answer({ status, headers, body }: Refusal): Response {
+function answer({ status, headers, body }: Answer): Response {
   return new Response(`${body}\n`, {
     status,
     headers: { ...headers, connection: "close" },

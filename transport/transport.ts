@@ -13,10 +13,13 @@ import type { Certificate } from "./certificate.ts";
 export type { Listener } from "../lib/listener.ts";
 export type { Certificate } from "./certificate.ts";
 
+/** An answer to a request that does not join. */
+export type Answer = Omit<Refusal, "reason">;
+
 /** The options of {@link Transport.listen}. */
 export interface ListenOptions<Message, Data> {
-  /** Admits a request, or says why it may not join; counts and logs the refusal. */
-  admit(request: HandshakeRequest, peer: { hostname: string; port: number }): Seat | Refusal;
+  /** Admits a request, or says what to answer instead: a refusal, counted and logged, or a health check's. */
+  admit(request: HandshakeRequest, peer: { hostname: string; port: number }): Seat | Answer;
   /** Counts a request that could not even be read. */
   countRejection(reason: Rejection): void;
   /** The hub's side of an open client: join, publish, leave. */

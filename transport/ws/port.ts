@@ -10,10 +10,11 @@
 
 import type { Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
+import { lacksDescriptors } from "../../lib/listener.ts";
 import { log } from "../../lib/log.ts";
 
-/** The number of connections that may wait to be accepted. */
-export const LISTEN_BACKLOG = 128;
+/** The number of connections that may wait to be accepted: more than any system allows, which cuts it down. */
+const LISTEN_BACKLOG = 65_535;
 
 /** The time between checks of the port, in which a probe must be accepted and closed. */
 const PROBE_MILLISECONDS = 2000;
@@ -44,15 +45,20 @@ export async function openPort(server: Server, hostname: string, port: number): 
   const { address, port: number } = server.address() as AddressInfo;
   const died = Promise.withResolvers<string>();
   let closing = false;
-  server.on("error", (error) => died.resolve(String(error)));
-  server.on("close", () => { // Also, a moment later, when it listens again.
-    if (!closing && !server.listening) died.resolve("it stopped by itself");
-  });
-
   let accepted = 0, before = 0;
   let probe: Socket | undefined;
+  let out = false; // Without a descriptor to listen with, until one is free.
+  server.on("listening", () => out = false);
+  server.on("error", (error) => {
+    if (lacksDescriptors(error)) out = true;
+    else died.resolve(String(error));
+  });
+  server.on("close", () => { // Also, a moment later, when it listens again.
+    if (!closing && !server.listening && !out) died.resolve("it stopped by itself");
+  });
   server.on("connection", () => accepted++);
   const timer = setInterval(() => {
+    if (out) return void server.listen(number, hostname, LISTEN_BACKLOG);
     const silent = accepted === before;
     before = accepted;
     const unanswered = silent && probe?.closed === false;

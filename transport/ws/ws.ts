@@ -13,12 +13,12 @@ import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocketServer } from "ws";
 import type { Seat } from "../../admission/admission.ts";
-import { type HandshakeRequest, type Refusal, UNREADABLE } from "../../admission/handshake.ts";
+import { type HandshakeRequest, UNREADABLE } from "../../admission/handshake.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
-import type { ListenOptions, Transport, TransportListener } from "../transport.ts";
+import type { Answer, ListenOptions, Transport, TransportListener } from "../transport.ts";
 import { ReasonedWebSocket, WsClients } from "./clients.ts";
 import { encode, type WsMessage } from "./frames.ts";
-import { LISTEN_BACKLOG, openPort } from "./port.ts";
+import { openPort } from "./port.ts";
 
 export type { WsMessage } from "./frames.ts";
 
@@ -30,8 +30,8 @@ const MAX_HEADERS = 100;
 export const ws: Transport<WsMessage, Buffer> = {
   encode,
   maxBatchDeliveries: Infinity,
-  // Connections that were accepted only to be closed are among them: two backlogs may pile up.
-  spareDescriptors: 64 + 2 * LISTEN_BACKLOG,
+  // Connections that were accepted only to be closed are among them: rushes of thousands overran 100.
+  spareDescriptors: 320,
   listen,
 };
 
@@ -48,7 +48,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   const server: Server = tls ?? createServer(head);
   server.maxHeadersCount = MAX_HEADERS;
   // Beyond this the platform closes connections at once, before it runs out of descriptors.
-  server.maxConnections = Math.max(1, (options.maxDescriptors ?? Infinity) - ws.spareDescriptors);
+  server.maxConnections = mostConnections(options.maxDescriptors ?? Infinity);
   const handshakes = new Handshakes(server, options.handshakeTimeoutSeconds);
   const clients = new WsClients(members);
   const subprotocols = new WeakMap<IncomingMessage, string | null>();
@@ -61,7 +61,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     WebSocket: ReasonedWebSocket,
   });
 
-  const admit = (request: IncomingMessage): Seat | Refusal => {
+  const admit = (request: IncomingMessage): Seat | Answer => {
     const { remoteAddress: hostname = "unknown", remotePort: port = 0 } = request.socket;
     return options.admit(read(request), { hostname, port });
   };
@@ -109,6 +109,11 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   };
 }
 
+/** Tells how many connections fit; where few files may be open, half of them are for clients all the same. */
+function mostConnections(maxDescriptors: number): number {
+  return Math.max(maxDescriptors - ws.spareDescriptors, Math.floor(maxDescriptors / 2));
+}
+
 /** The connections that have not become WebSockets: none may stay so for long. */
 class Handshakes {
   /** Each one's socket and timer, by the address of its peer. */
@@ -150,7 +155,7 @@ function read({ method = "", url = "", headers }: IncomingMessage): HandshakeReq
   return { method, path, header: (name) => headers[name]?.toString() ?? null };
 }
 
-function headersOf(headers: Refusal["headers"], body: string): Record<string, string | number> {
+function headersOf(headers: Answer["headers"], body: string): Record<string, string | number> {
   return {
     ...headers,
     "connection": "close",
@@ -160,7 +165,7 @@ function headersOf(headers: Refusal["headers"], body: string): Record<string, st
 }
 
 /** Writes a refusal for a connection that `node:http` has handed over. */
-function answer({ status, headers, body }: Refusal): string {
+function answer({ status, headers, body }: Answer): string {
   const fields = Object.entries(headersOf(headers, body)).map(([name, value]) =>
     `${name}: ${value}`
   );
