@@ -17,9 +17,10 @@ const UPGRADE: Record<string, string> = {
   "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
 };
 
-function request(changes: Record<string, string | undefined> = {}, method = "GET", path = "/") {
+function request(changes: Record<string, string | undefined> = {}, method = "GET", target = "/") {
   const headers: Record<string, string | undefined> = { ...UPGRADE, ...changes };
-  return parseHandshake({ method, path, header: (name) => headers[name] ?? null });
+  const header = (name: string) => headers[name] ?? null;
+  return parseHandshake({ method, target, headers: 5, hosts: 1, header });
 }
 
 const LOCKED: RelayState = { ...OPEN, acceptsToken: (token) => token === "secret" };
@@ -48,6 +49,32 @@ Deno.test("parseHandshake answers relay where it is offered, and never a token",
   assertEquals([answer("relay"), answer("chat,relay , bearer.x")], ["relay", "relay"]);
 });
 
+Deno.test("parseHandshake finds the path in every form of target, whatever host it names", () => {
+  const paths = {
+    "/": "/",
+    "/?x=/y": "/",
+    "/./": "/",
+    "http://relay.example": "/",
+    "HTTPS://relay.example?x": "/",
+    "http://[fe80::1%25eth0]/": "/",
+    "http://a b/chat?x": "/chat",
+    "//x": "//x",
+    "*": "",
+    "relay.example:443": "",
+    "": "",
+  };
+  for (const [target, path] of Object.entries(paths)) {
+    assertEquals(request({}, "GET", target).path, path, target);
+  }
+});
+
+Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", () => {
+  for (const offered of ["", " ", ",", "relay,", ", relay ,,"]) {
+    const { subprotocols } = request({ "sec-websocket-protocol": offered });
+    assertEquals(subprotocols, offered.includes("relay") ? ["relay"] : [], offered);
+  }
+});
+
 const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
 const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] = [
   ["another path", request({}, "GET", "/chat"), OPEN, {
@@ -73,6 +100,30 @@ const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] 
     status: 426,
     headers: { upgrade: "websocket" },
     body: `this is a WebSocket relay: ${HOW}`,
+  }],
+  ["CONNECT, which has no path", request({}, "CONNECT", "relay.example:443"), OPEN, {
+    reason: "bad_request",
+    status: 405,
+    headers: { allow: "GET" },
+    body: `${HOW}, got CONNECT`,
+  }],
+  ["more headers than anybody needs", { ...request(), headers: 101 }, OPEN, {
+    reason: "bad_request",
+    status: 431,
+    headers: {},
+    body: "a request must have at most 100 headers",
+  }],
+  ["a handshake without Host", { ...request(), hosts: 0 }, OPEN, {
+    reason: "bad_request",
+    status: 400,
+    headers: {},
+    body: "Host must be there once, got 0",
+  }],
+  ["a handshake with two of them", { ...request(), hosts: 2 }, OPEN, {
+    reason: "bad_request",
+    status: 400,
+    headers: {},
+    body: "Host must be there once, got 2",
   }],
   ["another version", request({ "sec-websocket-version": "8" }), OPEN, {
     reason: "bad_request",
