@@ -11,6 +11,7 @@ import { closestString } from "@std/text";
 import { parse, stringify } from "@std/yaml";
 import {
   type Config,
+  describeRepair,
   describeWanted,
   fillDefaults,
   KEYS,
@@ -239,7 +240,7 @@ function describeProblem({ path, value, source }: Setting, want: string): string
     breakLength: Infinity,
     strAbbreviateSize: 60,
   });
-  return `${path} must be ${want}, got ${found} (${source})`;
+  return `${path} must be ${want}, got ${found}${describeRepair(path, value)} (${source})`;
 }
 
 /** Names the nearest known key: one that ends in the same word, or else the one with the fewest typing errors. */

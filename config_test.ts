@@ -142,10 +142,26 @@ Deno.test("loadConfig says which origins and networks it can use", async () => {
   const origins =
     'server.allowed_origins must be a list of origins such as https://example.com, or "*"';
   for (
-    const text of ["https://a.example/", "a.example", "https://*.example", "HTTPS://a.example"]
+    const text of ["https://*.example", "chrome-extension://*", "", "https://", "app://", "[]"]
   ) {
     assertEquals(await problemsOf(`server: {allowed_origins: ["${text}"]}`), [
       `${origins}, got [ "${text}" ] (relay.yaml)`,
+    ]);
+  }
+  const repairs = {
+    "https://a.example/": "https://a.example",
+    "HTTPS://A.example/chat?x": "https://a.example",
+    "https://a.example:443": "https://a.example",
+    "https://user@a.example": "https://a.example",
+    "a.example": "https://a.example",
+    "localhost:8000": "https://localhost:8000",
+    "chrome-extension://abcdefgh/": "chrome-extension://abcdefgh",
+    "capacitor://localhost/index.html": "capacitor://localhost",
+    "file:///": "file://",
+  };
+  for (const [text, repaired] of Object.entries(repairs)) {
+    assertEquals(await problemsOf(`server: {allowed_origins: ["*", "${text}"]}`), [
+      `${origins}, got [ "*", "${text}" ]; write "${repaired}" instead of "${text}" (relay.yaml)`,
     ]);
   }
   assertEquals(await problemsOf("server: {allowed_origins: '*'}"), [
@@ -157,6 +173,27 @@ Deno.test("loadConfig says which origins and networks it can use", async () => {
       `got [ "${text}" ] (relay.yaml)`,
     ]);
   }
+});
+
+Deno.test("loadConfig takes every origin that a client may really send", async () => {
+  const allowed_origins = [
+    "*",
+    "null",
+    "https://a.example",
+    "http://localhost:8000",
+    "http://[::1]:8000",
+    "https://xn--mnchen-3ya.de",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "app://-",
+    "app://obsidian.md",
+    "file://",
+  ];
+  const { config } = await load(JSON.stringify({ server: { allowed_origins } }));
+  assertEquals(config.server.allowed_origins, allowed_origins);
 });
 
 Deno.test("loadConfig tells a key that is written as one word from an unknown one", async () => {

@@ -25,7 +25,13 @@ for (const transport of ["native", "ws"] as const) {
   };
 
   Deno.test(`relay on ${transport} lets pages of allowed origins in, and what is no browser`, async () => {
-    const allowed_origins = ["https://good.example", "http://localhost:8000"];
+    const allowed_origins = [
+      "https://good.example",
+      "http://localhost:8000",
+      "chrome-extension://abcdefgh",
+      "capacitor://localhost",
+      "file://",
+    ];
     await using relay = await start({ server: { allowed_origins } });
     for (const Origin of allowed_origins) assertEquals((await ask(relay, { Origin })).status, 101);
     assertEquals((await ask(relay, {})).status, 101);
@@ -35,6 +41,10 @@ for (const transport of ["native", "ws"] as const) {
       "https://good.example.evil",
       "https://sub.good.example",
       "http://localhost",
+      "chrome-extension://abcdefg",
+      "chrome-extension://ABCDEFGH",
+      "capacitor://localhost/",
+      "ionic://localhost",
       "null",
       "*",
       "",

@@ -9,10 +9,7 @@ import * as z from "zod";
 
 const MIB = 1024 * 1024;
 
-/** An origin as browsers send it (RFC 6454 §6.2); pages opened from disk have the origin `null`. */
-const origin = z.string().refine((text) =>
-  text === "*" || text === "null" || (!text.includes("*") && URL.parse(text)?.origin === text)
-);
+const origin = z.string().refine((text) => text === "*" || text === originOf(text));
 const network = z.string().refine((text) => ipaddr.isValidCIDR(text));
 
 const server = z.strictObject({
@@ -133,6 +130,32 @@ const schema: z.ZodType<Config> = z.strictObject({
   shutdown: shutdown.prefault({}).describe("How a shutdown goes."),
   log: log.prefault({}).describe("What is logged, and how."),
 }).meta({ title: "Relay" }).describe("The configuration of the relay.");
+
+/**
+ * Finds the origin that a client sends (RFC 6454 §6.2) of which somebody wrote more, or not all; `null`
+ * if there is none. Pages opened from disk have the origin `null`, in some apps `file://`; extensions and
+ * apps have schemes of their own, which `URL` knows no origin of.
+ */
+function originOf(text: string): string | null {
+  if (text === "null") return text;
+  if (text.includes("*")) return null;
+  const full = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`;
+  const url = URL.parse(full);
+  if (!url) return null;
+  if (url.protocol === "file:") return "file://";
+  if (url.origin !== "null") return url.origin;
+  return url.host ? `${url.protocol}//${url.host}` : null;
+}
+
+/** Says in words how to mend the items of a list that can be mended; empty if there are none. */
+export function describeRepair(path: string, value: unknown): string {
+  if (path !== "server.allowed_origins" || !Array.isArray(value)) return "";
+  const repairs = value.flatMap((item) => {
+    const meant = typeof item === "string" && item !== "*" ? originOf(item) : null;
+    return meant === null || meant === item ? [] : [`"${meant}" instead of "${item}"`];
+  });
+  return repairs.length > 0 ? `; write ${repairs.join(", ")}` : "";
+}
 
 /** Fills in the defaults of a configuration as the file has it; `null` if a key or a value in it is wrong. */
 export function fillDefaults(tree: unknown): Config | null {
