@@ -209,6 +209,43 @@ Deno.test("loadConfig shows line and column of a YAML error", async () => {
   ]);
 });
 
+Deno.test("loadConfig refuses numbers with a leading zero, which some read as octal", async () => {
+  const wanted = "server.port must be a whole number from 0 to 65535 without a leading zero";
+  for (const text of ["010001", "08443", "00", "+010"]) {
+    assertEquals(await problemsOf(`server:\n  port: ${text}\n`), [
+      `${wanted}, got "${text}" (relay.yaml)`,
+    ]);
+  }
+  assertEquals(await problemsOf("shutdown: {delay_seconds: 01.5}"), [
+    'shutdown.delay_seconds must be a number from 0 to 3600 without a leading zero, got "01.5" (relay.yaml)',
+  ]);
+  assertEquals(await problemsOf("", { env: { RELAY_SERVER_PORT: "010001" } }), [
+    `${wanted}, got "010001" (variable RELAY_SERVER_PORT)`,
+  ]);
+  assertEquals(await problemsOf("", { flags: parseFlags(["--port", "08443"]).settings }), [
+    `${wanted}, got "08443" (flag --port)`,
+  ]);
+  const { config } = await load(
+    "server: {port: 0, hostname: '010'}\nshutdown: {delay_seconds: 0.5}",
+  );
+  assertEquals([config.server.port, config.shutdown.delay_seconds], [0, 0.5]);
+});
+
+Deno.test("loadConfig says which line a tab indents", async () => {
+  for (
+    const text of ["server:\n\tport: 1\n", "server:\n  \tport: 1\n", "server: # x\r\n\t\tport: 1"]
+  ) {
+    assertEquals(await problemsOf(text), [
+      "Cannot parse relay.yaml: line 2 must be indented with spaces, got a tab",
+    ]);
+  }
+  const fine = [
+    "# a\n\t# comment\n\t\nserver:\n  port: 1\t# tab\n",
+    '{\n\t"server": {"port": 1}\n}\n',
+  ];
+  for (const text of fine) assertEquals((await load(text)).config.server.port, 1);
+});
+
 Deno.test("loadConfig names a file that is missing, unreadable, not text, or not a mapping", async () => {
   const missing = await assertRejects(
     () => loadConfig({ file: "/nowhere/relay.yaml" }),

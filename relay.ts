@@ -27,9 +27,9 @@ export interface RelayStats extends HubStats {
 
 /** A running relay. */
 export interface Relay extends AsyncDisposable {
-  /** The address where clients connect, for example `ws://localhost:8443/`. */
+  /** The address where clients connect, for example `ws://127.0.0.1:8443/`. */
   readonly url: string;
-  /** The address of the metrics, for example `http://localhost:9090/`; without metrics `null`. */
+  /** The address of the metrics, for example `http://127.0.0.1:9090/`; without metrics `null`. */
   readonly metricsUrl: string | null;
   /** Resolves with the reason if a listener ends that nobody stopped; the relay is then of no more use. */
   readonly died: Promise<string>;
@@ -158,12 +158,12 @@ async function listen<Message, Data>(
   parts: Parts<Message, Data>,
 ): Promise<Listeners> {
   const { hub, admission } = parts;
-  const relay = await bind("server", server, () =>
+  const relay = await bind("server", server, (hostname) =>
     transport.listen({
       admit: (request, peer) => admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
-      hostname: server.hostname,
+      hostname,
       port: server.port,
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
@@ -172,9 +172,9 @@ async function listen<Message, Data>(
     }));
   if (!metrics.enabled) return { relay, metrics: null };
   try {
-    const port = await bind("metrics", metrics, () =>
+    const port = await bind("metrics", metrics, (hostname) =>
       serveMetrics({
-        hostname: metrics.hostname,
+        hostname,
         port: metrics.port,
         scrape: parts.metrics.scrape,
         ready: () => !admission.draining,
@@ -253,11 +253,11 @@ async function reloadTokens(admission: Admission, file: string): Promise<void> {
 async function bind<T>(
   section: "metrics" | "server",
   { hostname, port }: Config[typeof section],
-  listen: () => T | Promise<T>,
+  listen: (address: string) => T | Promise<T>,
 ): Promise<T> {
   const flag = section === "server" ? "--port" : "--metrics-port";
   try {
-    return await listen();
+    return await listen(hostname.replace(/^\[(.*)\]$/, "$1")); // Not every platform takes brackets.
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     const why = code === "EADDRINUSE"
@@ -294,9 +294,14 @@ function warnOfExpiry(certificate: Certificate | null): void {
   log.warn("The certificate expired on {expires}", { expires });
 }
 
+/** Names a port where it surely answers: on `0.0.0.0` not as `localhost`, which may be `::1`. */
 function urlOf(scheme: string, hostname: string, port: number): string {
-  const everywhere = hostname === "0.0.0.0" || hostname === "::";
-  const host = everywhere ? "localhost" : /^[^[].*:/.test(hostname) ? `[${hostname}]` : hostname;
+  const local: Record<string, string> = {
+    "0.0.0.0": "127.0.0.1",
+    "::": "localhost",
+    "[::]": "localhost",
+  };
+  const host = local[hostname] ?? (/^[^[].*:/.test(hostname) ? `[${hostname}]` : hostname);
   return `${scheme}://${host}:${port}/`;
 }
 

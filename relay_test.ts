@@ -261,12 +261,31 @@ for (const transport of ["native", "ws"] as const) {
     );
   });
 
-  Deno.test(`relay on ${transport} listens on IPv6`, async () => {
-    await using relay = await start({ server: { hostname: "::1" } });
-    assert(/^ws:\/\/\[::1\]:\d+\/$/.test(relay.url), relay.url);
-    await using alice = await connect(relay);
-    alice.send("six");
-    assertEquals(await alice.next(), "six");
+  for (const hostname of ["::1", "[::1]"]) {
+    Deno.test(`relay on ${transport} listens on IPv6, written ${hostname}`, async () => {
+      await using relay = await start({ server: { hostname }, metrics: { hostname } });
+      assert(/^ws:\/\/\[::1\]:\d+\/$/.test(relay.url), relay.url);
+      await using alice = await connect(relay);
+      alice.send("six");
+      assertEquals(await alice.next(), "six");
+      assertEquals(
+        (await fetch(`${relay.metricsUrl}readyz`).then((it) => it.text())).trim(),
+        "ready",
+      );
+    });
+  }
+
+  Deno.test(`relay on ${transport} names an address at which it answers`, async () => {
+    await using four = await start({ server: { hostname: "0.0.0.0" } });
+    assertEquals(new URL(four.url).hostname, "127.0.0.1");
+    await using both = await start({ server: { hostname: "::" } });
+    assertEquals(new URL(both.url).hostname, "localhost");
+    const { port } = new URL(both.url);
+    for (const url of [both.url, `ws://127.0.0.1:${port}/`, `ws://[::1]:${port}/`]) {
+      await using alice = await connect({ url });
+      alice.send(url);
+      assertEquals(await alice.next(), url);
+    }
   });
 }
 

@@ -14,7 +14,7 @@ const network = z.string().refine((text) => ipaddr.isValidCIDR(text));
 
 const server = z.strictObject({
   hostname: z.string().min(1).default("0.0.0.0")
-    .describe("The address to bind."),
+    .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
   port: z.int().min(0).max(65535).default(8443)
     .describe("The port to bind; 0 takes a free one."),
   transport: z.enum(["native", "ws"]).default("native")
@@ -71,7 +71,7 @@ const metrics = z.strictObject({
   enabled: z.boolean().default(true)
     .describe("Whether to serve metrics and health checks."),
   hostname: z.string().min(1).default("0.0.0.0")
-    .describe("The address to bind."),
+    .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
   port: z.int().min(0).max(65535).default(9090)
     .describe("The port to bind; 0 takes a free one."),
 });
