@@ -196,6 +196,17 @@ Deno.test("loadConfig takes every origin that a client may really send", async (
   assertEquals(config.server.allowed_origins, allowed_origins);
 });
 
+Deno.test("loadConfig says which subprotocols it can answer", async () => {
+  for (const text of ["a b", "", "a,b", "bearer.x"]) {
+    assertEquals(await problemsOf(`server: {subprotocols: ["${text}"]}`), [
+      "server.subprotocols must be a list of subprotocols such as chat.v1, " +
+      `without bearer. at the beginning, got [ "${text}" ] (relay.yaml)`,
+    ]);
+  }
+  const { config } = await load("server: {subprotocols: [chat.v1, mqtt]}");
+  assertEquals(config.server.subprotocols, ["chat.v1", "mqtt"]);
+});
+
 Deno.test("loadConfig tells a key that is written as one word from an unknown one", async () => {
   assertEquals(await problemsOf("server.port: 80"), [
     "server.port must be nested, each word a level, got one key (relay.yaml)",

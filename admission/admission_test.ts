@@ -82,6 +82,30 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(relay.stats().rejections.token, refused.length);
   });
 
+  Deno.test(`relay on ${transport} answers the first subprotocol that it knows`, async () => {
+    await Deno.writeTextFile(tokens, "secret-1\n");
+    const subprotocols = ["chat.v1", "mqtt"];
+    await using relay = await start({ server: { subprotocols, auth_tokens_file: tokens } });
+    const answers = {
+      "mqtt,bearer.secret-1": "mqtt",
+      "bearer.secret-1, chat, chat.v1, relay": "chat.v1",
+      "relay, mqtt, bearer.secret-1": "relay",
+    };
+    for (const [offered, answer] of Object.entries(answers)) {
+      const { status, head } = await ask(relay, { "Sec-WebSocket-Protocol": offered });
+      assertEquals(status, 101, offered);
+      assert(`${head}\r\n`.includes(`\r\nsec-websocket-protocol: ${answer}\r\n`), head);
+    }
+    const chat = { "Sec-WebSocket-Protocol": "chat", "Authorization": "Bearer secret-1" };
+    const { status, head } = await ask(relay, chat);
+    assertEquals(status, 101);
+    assert(!head.includes("sec-websocket-protocol"), head);
+    for (const offered of ["bearer.secret-1", "bearer.secret-1, chat"]) {
+      assertEquals((await ask(relay, { "Sec-WebSocket-Protocol": offered })).status, 400, offered);
+    }
+    assertEquals(relay.stats().rejections.bad_request, 2);
+  });
+
   Deno.test(`relay on ${transport} takes a token from a browser's WebSocket`, async () => {
     await Deno.writeTextFile(tokens, "secret-1\n");
     await using relay = await start({ server: { auth_tokens_file: tokens } });

@@ -60,6 +60,12 @@ export interface Handshake {
   readonly origin: string | null;
 }
 
+/** What the relay understands of a handshake besides the protocol itself. */
+export interface Dialect {
+  /** The subprotocols that it knows besides `relay`. */
+  readonly subprotocols: readonly string[];
+}
+
 /** The state of the relay that a decision depends on. */
 export interface RelayState {
   /** Tells whether pages of an origin may connect. */
@@ -108,14 +114,14 @@ export const HEAD_TOO_LARGE: Refusal = bad(
   `the head of a request must have at most ${MAX_HEAD_BYTES} bytes`,
 );
 
-/** A subprotocol that asks for no more than the relay does: there for browsers, which send tokens this way. */
+/** The subprotocol that is always known, and asks for no more than the relay does: browsers send tokens beside it. */
 const SUBPROTOCOL = "relay";
 
 /** The prefix of a token among the subprotocols. */
 const TOKEN_PREFIX = "bearer.";
 
 /** Reads what a request says about joining. */
-export function parseHandshake(request: HandshakeRequest): Handshake {
+export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
   const { method, target, headers, hosts, header } = request;
   const subprotocols = listOf(header("sec-websocket-protocol"));
   return {
@@ -128,7 +134,9 @@ export function parseHandshake(request: HandshakeRequest): Handshake {
     version: header("sec-websocket-version"),
     key: header("sec-websocket-key"),
     subprotocols,
-    subprotocol: subprotocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : null,
+    subprotocol: subprotocols.find((name) => {
+      return name === SUBPROTOCOL || dialect.subprotocols.includes(name);
+    }) ?? null,
     token: tokenOf(header("authorization"), subprotocols),
     origin: header("origin"),
   };
@@ -212,12 +220,17 @@ function checkKey({ key }: Handshake): Refusal | null {
   return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64");
 }
 
-function checkSubprotocols({ subprotocols }: Handshake): Refusal | null {
+function checkSubprotocols({ subprotocols, subprotocol }: Handshake): Refusal | null {
   if (!subprotocols.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name))) {
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
   }
   if (new Set(subprotocols).size < subprotocols.length) {
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
+  }
+  if (subprotocol === null && subprotocols.some((name) => name.startsWith(TOKEN_PREFIX))) {
+    // A token is never answered, and browsers give up where none of what they offer is.
+    const how = `offer ${SUBPROTOCOL} beside it: new WebSocket(url, ["relay", "bearer.<token>"])`;
+    return bad(STATUS_CODE.BadRequest, `a token must not be the only subprotocol, ${how}`);
   }
   return null;
 }

@@ -20,7 +20,8 @@ const UPGRADE: Record<string, string> = {
 function request(changes: Record<string, string | undefined> = {}, method = "GET", target = "/") {
   const headers: Record<string, string | undefined> = { ...UPGRADE, ...changes };
   const header = (name: string) => headers[name] ?? null;
-  return parseHandshake({ method, target, headers: 5, hosts: 1, header });
+  const dialect = { subprotocols: ["chat.v1", "mqtt"] };
+  return parseHandshake({ method, target, headers: 5, hosts: 1, header }, dialect);
 }
 
 const LOCKED: RelayState = { ...OPEN, acceptsToken: (token) => token === "secret" };
@@ -35,7 +36,7 @@ const PASSES: Record<string, string>[] = [
   { authorization: "bearer  secret" },
   { "sec-websocket-protocol": "relay, bearer.secret" },
   { "sec-websocket-protocol": "bearer.secret,relay" },
-  { "sec-websocket-protocol": "bearer.secret" },
+  { "sec-websocket-protocol": "bearer.secret, mqtt" },
 ];
 for (const headers of PASSES) {
   Deno.test(`refuse finds the token in ${JSON.stringify(headers)}`, () => {
@@ -43,10 +44,12 @@ for (const headers of PASSES) {
   });
 }
 
-Deno.test("parseHandshake answers relay where it is offered, and never a token", () => {
+Deno.test("parseHandshake answers the first subprotocol that is known, and never a token", () => {
   const answer = (offered?: string) => request({ "sec-websocket-protocol": offered }).subprotocol;
   assertEquals([answer(), answer("chat"), answer("bearer.relay")], [null, null, null]);
   assertEquals([answer("relay"), answer("chat,relay , bearer.x")], ["relay", "relay"]);
+  assertEquals([answer("mqtt, relay"), answer("relay,mqtt")], ["mqtt", "relay"]);
+  assertEquals([answer("MQTT"), answer("chat, chat.v1, mqtt")], [null, "chat.v1"]);
 });
 
 Deno.test("parseHandshake finds the path in every form of target, whatever host it names", () => {
@@ -159,6 +162,18 @@ const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] 
       body: "Sec-WebSocket-Protocol must name each only once",
     },
   ],
+  [
+    "a token without a subprotocol to answer",
+    request({ "sec-websocket-protocol": "chat, bearer.secret" }),
+    LOCKED,
+    {
+      reason: "bad_request",
+      status: 400,
+      headers: {},
+      body: "a token must not be the only subprotocol, offer relay beside it: " +
+        'new WebSocket(url, ["relay", "bearer.<token>"])',
+    },
+  ],
   ["an origin that is not allowed", request({ origin: "https://example.com.evil" }), OPEN, {
     reason: "origin",
     status: 403,
@@ -171,7 +186,7 @@ const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] 
     headers: { "www-authenticate": "Bearer" },
     body: "a token is needed: Authorization: Bearer, or the subprotocols relay and bearer.<token>",
   }],
-  ["who has a wrong token", request({ "sec-websocket-protocol": "bearer.secre" }), LOCKED, {
+  ["who has a wrong token", request({ "sec-websocket-protocol": "relay, bearer.secre" }), LOCKED, {
     reason: "token",
     status: 401,
     headers: { "www-authenticate": "Bearer" },

@@ -10,6 +10,8 @@ import * as z from "zod";
 const MIB = 1024 * 1024;
 
 const origin = z.string().refine((text) => text === "*" || text === originOf(text));
+/** A name that may stand in a header's list (RFC 9110 §5.6.2), and is no token of a client. */
+const subprotocol = z.string().regex(/^(?!bearer\.)[\w!#$%&'*+.^`|~-]+$/);
 const network = z.string().refine((text) => ipaddr.isValidCIDR(text));
 
 const server = z.strictObject({
@@ -33,6 +35,11 @@ const server = z.strictObject({
     .meta({ title: 'origins such as https://example.com, or "*"' })
     .describe(
       'The origins whose pages may connect; "*" is any. Requests without an origin pass.',
+    ),
+  subprotocols: z.array(subprotocol).default([])
+    .meta({ title: "subprotocols such as chat.v1, without bearer. at the beginning" })
+    .describe(
+      "The subprotocols that the relay knows besides relay; the first that a client offers is answered.",
     ),
   auth_tokens_file: z.string().default("")
     .describe(
@@ -99,6 +106,7 @@ export interface Config {
     transport: "native" | "ws";
     tls: { enabled: boolean; cert_file: string; key_file: string };
     allowed_origins: string[];
+    subprotocols: string[];
     auth_tokens_file: string;
     trusted_proxies: string[];
     idle_timeout_seconds: number;
