@@ -207,6 +207,15 @@ Deno.test("loadConfig says which subprotocols it can answer", async () => {
   assertEquals(config.server.subprotocols, ["chat.v1", "mqtt"]);
 });
 
+Deno.test("loadConfig says how a parameter for the token may be named", async () => {
+  for (const text of ["a b", "a=b", "?token", "a&b"]) {
+    assertEquals(await problemsOf(`server: {auth_token_parameter: "${text}"}`), [
+      "server.auth_token_parameter must be text of letters, digits and . _ ~ -, or empty, " +
+      `got "${text}" (relay.yaml)`,
+    ]);
+  }
+});
+
 Deno.test("loadConfig tells a key that is written as one word from an unknown one", async () => {
   assertEquals(await problemsOf("server.port: 80"), [
     "server.port must be nested, each word a level, got one key (relay.yaml)",

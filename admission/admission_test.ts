@@ -106,6 +106,28 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(relay.stats().rejections.bad_request, 2);
   });
 
+  Deno.test(`relay on ${transport} takes a token from the parameter that was named, and logs none`, async () => {
+    await Deno.writeTextFile(tokens, "secret-1+x\n");
+    const env = {
+      RELAY_SERVER_TRANSPORT: transport,
+      RELAY_SERVER_AUTH_TOKENS_FILE: tokens,
+      RELAY_SERVER_AUTH_TOKEN_PARAMETER: "access_token",
+      RELAY_LOG_LEVEL: "debug",
+    };
+    await using program = await Program.start({ env });
+    const status = async (query: string, headers = {}) =>
+      (await ask(program, headers, `GET /?${query} HTTP/1.1`)).status;
+    assertEquals(await status("access_token=secret-1+x"), 101);
+    assertEquals(await status("a=b&access_token=secret-1%2Bx"), 101);
+    assertEquals(await status("access_token=secret-2"), 401);
+    assertEquals(await status("token=secret-1+x"), 401);
+    assertEquals(await status("access_token=secret-1+x", { Host: "a/b", Upgrade: "no" }), 426);
+    program.signal("SIGTERM");
+    await program.exited();
+    assert(program.stderr.includes(" joined"), program.stderr);
+    assert(!program.stderr.includes("secret"), program.stderr);
+  });
+
   Deno.test(`relay on ${transport} takes a token from a browser's WebSocket`, async () => {
     await Deno.writeTextFile(tokens, "secret-1\n");
     await using relay = await start({ server: { auth_tokens_file: tokens } });

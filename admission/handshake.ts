@@ -54,7 +54,7 @@ export interface Handshake {
   readonly subprotocols: readonly string[];
   /** The subprotocol to answer (RFC 6455 §4.2.2): never a token; `null` for none. */
   readonly subprotocol: string | null;
-  /** The token, from `Authorization` (RFC 6750 §2.1) or from the subprotocols. */
+  /** The token, from `Authorization` (RFC 6750 §2.1), from the subprotocols, or from the query if that may be. */
   readonly token: string | null;
   /** The page that connects; browsers always say it (RFC 6455 §10.2). */
   readonly origin: string | null;
@@ -64,6 +64,8 @@ export interface Handshake {
 export interface Dialect {
   /** The subprotocols that it knows besides `relay`. */
   readonly subprotocols: readonly string[];
+  /** The query parameter that may hold a token; empty for none. */
+  readonly auth_token_parameter: string;
 }
 
 /** The state of the relay that a decision depends on. */
@@ -123,10 +125,11 @@ const TOKEN_PREFIX = "bearer.";
 /** Reads what a request says about joining. */
 export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
   const { method, target, headers, hosts, header } = request;
+  const url = urlOf(target);
   const subprotocols = listOf(header("sec-websocket-protocol"));
   return {
     method,
-    path: urlOf(target)?.pathname ?? "",
+    path: url?.pathname ?? "",
     headers,
     hosts,
     upgrade: namesItem(header("upgrade"), "websocket") &&
@@ -137,7 +140,8 @@ export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Han
     subprotocol: subprotocols.find((name) => {
       return name === SUBPROTOCOL || dialect.subprotocols.includes(name);
     }) ?? null,
-    token: tokenOf(header("authorization"), subprotocols),
+    token: tokenOf(header("authorization"), subprotocols) ??
+      parameterOf(url, dialect.auth_token_parameter),
     origin: header("origin"),
   };
 }
@@ -276,6 +280,12 @@ function tokenOf(authorization: string | null, subprotocols: readonly string[]):
   if (bearer !== undefined) return bearer;
   const offered = subprotocols.find((name) => name.startsWith(TOKEN_PREFIX));
   return offered?.slice(TOKEN_PREFIX.length) ?? null;
+}
+
+/** Reads a parameter of a query, in which a plus is a plus: tokens may have it. */
+function parameterOf(url: URL | null, name: string): string | null {
+  if (!url || name === "") return null;
+  return new URLSearchParams(url.search.replaceAll("+", "%2B")).get(name);
 }
 
 /** Reads a target (RFC 9112 §3.2) whatever host it names; `null` for one that is no path and no URL. */

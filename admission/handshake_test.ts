@@ -17,10 +17,15 @@ const UPGRADE: Record<string, string> = {
   "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
 };
 
-function request(changes: Record<string, string | undefined> = {}, method = "GET", target = "/") {
+function request(
+  changes: Record<string, string | undefined> = {},
+  method = "GET",
+  target = "/",
+  auth_token_parameter = "",
+) {
   const headers: Record<string, string | undefined> = { ...UPGRADE, ...changes };
   const header = (name: string) => headers[name] ?? null;
-  const dialect = { subprotocols: ["chat.v1", "mqtt"] };
+  const dialect = { subprotocols: ["chat.v1", "mqtt"], auth_token_parameter };
   return parseHandshake({ method, target, headers: 5, hosts: 1, header }, dialect);
 }
 
@@ -69,6 +74,17 @@ Deno.test("parseHandshake finds the path in every form of target, whatever host 
   for (const [target, path] of Object.entries(paths)) {
     assertEquals(request({}, "GET", target).path, path, target);
   }
+});
+
+Deno.test("parseHandshake finds a token in the query only where a parameter is named", () => {
+  const token = (target: string, parameter: string) => request({}, "GET", target, parameter).token;
+  assertEquals(token("/?token=secret", ""), null);
+  assertEquals(token("/?=secret", ""), null);
+  assertEquals(token("/?x=1&token=a+b%2Bc~", "token"), "a+b+c~");
+  assertEquals(token("http://relay.example?token=secret", "token"), "secret");
+  assertEquals(token("/?Token=secret", "token"), null);
+  const { token: first } = request({ authorization: "Bearer x" }, "GET", "/?token=y", "token");
+  assertEquals(first, "x");
 });
 
 Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", () => {

@@ -45,6 +45,13 @@ const server = z.strictObject({
     .describe(
       "A file with one token a line, of which a client must have one; empty: anyone may connect.",
     ),
+  auth_token_parameter: z.string().regex(/^[\w.~-]*$/).default("")
+    .meta({ title: "text of letters, digits and . _ ~ -, or empty" })
+    .describe(
+      "A query parameter that may hold the token, for clients that can set nothing but a URL; " +
+        "empty: none. Proxies, browsers and tools write URLs into their logs and histories, so " +
+        "name one only where there is no other way.",
+    ),
   trusted_proxies: z.array(network).default([])
     .meta({ title: "networks such as 10.0.0.0/8 or fd00::/8" })
     .describe("The networks of proxies whose X-Forwarded-For is believed."),
@@ -108,6 +115,7 @@ export interface Config {
     allowed_origins: string[];
     subprotocols: string[];
     auth_tokens_file: string;
+    auth_token_parameter: string;
     trusted_proxies: string[];
     idle_timeout_seconds: number;
   };
@@ -193,7 +201,7 @@ export interface TextSetting {
 export interface Key {
   /** `object` for a section; else the type of the value. */
   readonly type: string;
-  /** The items of a list in words. */
+  /** The items of a list in words, or the form of a text. */
   readonly title?: string;
   /** The shortest text allowed. */
   readonly minLength?: number;
@@ -232,6 +240,7 @@ export function describeWanted(key: Key): string {
     case "array":
       return `a list of ${key.title}`;
     default:
+      if (key.title) return key.title;
       return key.minLength ? "text that is not empty" : "text";
   }
 }
