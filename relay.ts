@@ -67,7 +67,8 @@ const LISTENER_GRACE_SECONDS = 1;
  * if (echo !== "hello") throw new Error("not relayed");
  * ```
  *
- * @throws {ConfigError} If the certificate, its key or the tokens cannot be used.
+ * @throws {ConfigError} If the certificate, its key or the tokens cannot be used, or an address is none of
+ * this machine.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
 export async function start(config: Config): Promise<Relay> {
@@ -90,7 +91,7 @@ async function startOn<Message, Data>(
   try {
     const listeners = await listen(transport, config, files, parts);
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
-    warnOfExpiry(files.certificate);
+    warnOfExpiry(files.certificate, config.server.tls.cert_file);
     return run(config, files, parts, listeners);
   } catch (error) {
     parts.metrics[Symbol.dispose]();
@@ -250,21 +251,27 @@ async function reloadTokens(admission: Admission, file: string): Promise<void> {
   }
 }
 
+/** The codes and, where there is none, messages of platforms for an address that is not the machine's. */
+const NO_ADDRESS =
+  /^(EADDRNOTAVAIL|EINVAL|ENOTFOUND)$|^invalid host|lookup address(?!.*Temporary failure)/;
+
 async function bind<T>(
   section: "metrics" | "server",
   { hostname, port }: Config[typeof section],
   listen: (address: string) => T | Promise<T>,
 ): Promise<T> {
   const flag = section === "server" ? "--port" : "--metrics-port";
+  const key = `${section}.hostname`;
   try {
     return await listen(hostname.replace(/^\[(.*)\]$/, "$1")); // Not every platform takes brackets.
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
+    if (NO_ADDRESS.test(code ?? message)) {
+      throw new ConfigError([`${key} must be an address of this machine, got "${hostname}"`]);
+    }
     const why = code === "EADDRINUSE"
       ? `the port is taken; set ${section}.port (${flag}) to another`
-      : code === "EADDRNOTAVAIL" || code === "EINVAL"
-      ? `${section}.hostname must be an address of this machine`
-      : `${message}; see ${section}.hostname and ${section}.port`;
+      : `${message}; see ${key} and ${section}.port`;
     throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });
   }
 }
@@ -288,10 +295,13 @@ function warnOfFewDescriptors(maxConnections: number, spare: number): void {
   );
 }
 
-function warnOfExpiry(certificate: Certificate | null): void {
+function warnOfExpiry(certificate: Certificate | null, file: string): void {
   if (!certificate || certificate.expires.getTime() >= Date.now()) return;
   const expires = certificate.expires.toISOString();
-  log.warn("The certificate expired on {expires}", { expires });
+  log.warn("The certificate of server.tls.cert_file, {file}, expired on {expires}", {
+    file,
+    expires,
+  });
 }
 
 /** Names a port where it surely answers: on `0.0.0.0` not as `localhost`, which may be `::1`. */

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ConfigError } from "./config.ts";
 import type { Eviction } from "./hub.ts";
 import { CLOSE } from "./transport/close.ts";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
@@ -251,14 +252,17 @@ for (const transport of ["native", "ws"] as const) {
   });
 
   Deno.test(`start on ${transport} says so when the address is not one of this machine`, async () => {
-    const { message } = await assertRejects(
-      () => start({ server: { hostname: "192.0.2.1" } }),
-      Error,
-    );
-    assertEquals(
-      message,
-      "Cannot listen on 192.0.2.1 port 0: server.hostname must be an address of this machine",
-    );
+    for (const section of ["server", "metrics"]) {
+      for (const hostname of ["192.0.2.1", "2001:db8::1", "a b"]) {
+        const { problems } = await assertRejects(
+          () => start({ [section]: { hostname } }),
+          ConfigError,
+        );
+        assertEquals(problems, [
+          `${section}.hostname must be an address of this machine, got "${hostname}"`,
+        ]);
+      }
+    }
   });
 
   for (const hostname of ["::1", "[::1]"]) {
