@@ -11,6 +11,7 @@ import { closestString } from "@std/text";
 import { parse, stringify } from "@std/yaml";
 import {
   type Config,
+  describeRepair,
   describeWanted,
   fillDefaults,
   KEYS,
@@ -94,7 +95,7 @@ export async function loadConfig(sources: Sources = {}): Promise<LoadedConfig> {
     const { path, value } = setting;
     if (fillDefaults(assign({}, path, value))) {
       assign(tree, path, value);
-    } else problems.push(describeProblem(setting, describeWanted(KEYS.get(path)!)));
+    } else problems.push(describeProblem(setting, wantedOf(path, value)));
   }
   const config = fillDefaults(tree)!;
   if (problems.length === 0) problems.push(...findSharedPort(config, settings));
@@ -146,14 +147,17 @@ function readFileSettings(
   const settings: Setting[] = [];
   const paths = [...KEYS.keys()].filter(Boolean);
 
-  function visit(path: string, value: unknown): void {
+  function visit(path: string, value: unknown, written: unknown): void {
     const { properties } = KEYS.get(path)!;
     if (!properties) {
-      settings.push({ path, value, source });
+      // A number with a leading zero would be read as octal; as the text that was written it is refused.
+      const octal = typeof value === "number" && LEADING_ZERO.test(`${written}`);
+      settings.push({ path, value: octal ? written : value, source });
     } else if (isMapping(value)) {
       for (const [name, child] of Object.entries(value)) {
         const childPath = path ? `${path}.${name}` : name;
-        if (Object.hasOwn(properties, name)) visit(childPath, child);
+        const childWritten = isMapping(written) ? written[name] : undefined;
+        if (Object.hasOwn(properties, name)) visit(childPath, child, childWritten);
         else if (KEYS.has(childPath)) {
           problems.push(`${childPath} must be nested, each word a level, got one key (${source})`);
         } else problems.push(describeUnknown(childPath, paths, ".", source));
@@ -168,14 +172,35 @@ function readFileSettings(
     }
   }
 
+  const tabbed = findTabbedLine(text);
+  if (tabbed !== null) {
+    problems.push(`Cannot parse ${source}: line ${tabbed} must be indented with spaces, got a tab`);
+    return [];
+  }
   try {
-    visit("", parse(text));
+    visit("", parse(text), parseAsText(text));
   } catch (error) {
     problems.push(
       `Cannot parse ${source}: ${(error as Error).message.trimEnd()}`,
     );
   }
   return settings;
+}
+
+/** Finds the first line that a tab indents, which to YAML is no indentation; JSON may have them. */
+function findTabbedLine(text: string): number | null {
+  if (/^\ufeff?\s*\{/.test(text)) return null;
+  const line = text.split("\n").findIndex((line) => /^ *\t\s*[^\s#]/.test(line));
+  return line < 0 ? null : line + 1;
+}
+
+/** Reads a YAML text with every value as it was written; `null` where types are named, which cannot be. */
+function parseAsText(text: string): unknown {
+  try {
+    return parse(text, { schema: "failsafe" });
+  } catch {
+    return null;
+  }
 }
 
 function isMapping(value: unknown): value is Record<string, unknown> {
@@ -203,11 +228,22 @@ function variableOf(path: string): string {
   return `RELAY_${path.replaceAll(".", "_").toUpperCase()}`;
 }
 
+/** A number that some read as octal and some as decimal. */
+const LEADING_ZERO = /^[+-]?0\d/;
+
+/** Says in words what a key wants, in view of what it was given. */
+function wantedOf(path: string, value: unknown): string {
+  const key = KEYS.get(path)!;
+  const number = key.type === "integer" || key.type === "number";
+  const zero = number && typeof value === "string" && LEADING_ZERO.test(value);
+  return describeWanted(key) + (zero ? " without a leading zero" : "");
+}
+
 /** Turns text into the type that its key wants; text that does not fit stays, to be found wrong later. */
 function parseText({ path, value, source }: TextSetting): Setting {
   const { type } = KEYS.get(path)!;
   const number = type === "integer" || type === "number";
-  if (number && /^-?\d+(\.\d+)?$/.test(value)) {
+  if (number && /^-?\d+(\.\d+)?$/.test(value) && !LEADING_ZERO.test(value)) {
     return { path, value: Number(value), source };
   }
   if (type === "boolean" && /^(true|false)$/.test(value)) {
@@ -239,7 +275,7 @@ function describeProblem({ path, value, source }: Setting, want: string): string
     breakLength: Infinity,
     strAbbreviateSize: 60,
   });
-  return `${path} must be ${want}, got ${found} (${source})`;
+  return `${path} must be ${want}, got ${found}${describeRepair(path, value)} (${source})`;
 }
 
 /** Names the nearest known key: one that ends in the same word, or else the one with the fewest typing errors. */

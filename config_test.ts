@@ -142,10 +142,26 @@ Deno.test("loadConfig says which origins and networks it can use", async () => {
   const origins =
     'server.allowed_origins must be a list of origins such as https://example.com, or "*"';
   for (
-    const text of ["https://a.example/", "a.example", "https://*.example", "HTTPS://a.example"]
+    const text of ["https://*.example", "chrome-extension://*", "", "https://", "app://", "[]"]
   ) {
     assertEquals(await problemsOf(`server: {allowed_origins: ["${text}"]}`), [
       `${origins}, got [ "${text}" ] (relay.yaml)`,
+    ]);
+  }
+  const repairs = {
+    "https://a.example/": "https://a.example",
+    "HTTPS://A.example/chat?x": "https://a.example",
+    "https://a.example:443": "https://a.example",
+    "https://user@a.example": "https://a.example",
+    "a.example": "https://a.example",
+    "localhost:8000": "https://localhost:8000",
+    "chrome-extension://abcdefgh/": "chrome-extension://abcdefgh",
+    "capacitor://localhost/index.html": "capacitor://localhost",
+    "file:///": "file://",
+  };
+  for (const [text, repaired] of Object.entries(repairs)) {
+    assertEquals(await problemsOf(`server: {allowed_origins: ["*", "${text}"]}`), [
+      `${origins}, got [ "*", "${text}" ]; write "${repaired}" instead of "${text}" (relay.yaml)`,
     ]);
   }
   assertEquals(await problemsOf("server: {allowed_origins: '*'}"), [
@@ -155,6 +171,47 @@ Deno.test("loadConfig says which origins and networks it can use", async () => {
     assertEquals(await problemsOf(`server: {trusted_proxies: ["${text}"]}`), [
       "server.trusted_proxies must be a list of networks such as 10.0.0.0/8 or fd00::/8, " +
       `got [ "${text}" ] (relay.yaml)`,
+    ]);
+  }
+});
+
+Deno.test("loadConfig takes every origin that a client may really send", async () => {
+  const allowed_origins = [
+    "*",
+    "null",
+    "https://a.example",
+    "http://localhost:8000",
+    "http://[::1]:8000",
+    "https://xn--mnchen-3ya.de",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "app://-",
+    "app://obsidian.md",
+    "file://",
+  ];
+  const { config } = await load(JSON.stringify({ server: { allowed_origins } }));
+  assertEquals(config.server.allowed_origins, allowed_origins);
+});
+
+Deno.test("loadConfig says which subprotocols it can answer", async () => {
+  for (const text of ["a b", "", "a,b", "bearer.x"]) {
+    assertEquals(await problemsOf(`server: {subprotocols: ["${text}"]}`), [
+      "server.subprotocols must be a list of subprotocols such as chat.v1, " +
+      `without bearer. at the beginning, got [ "${text}" ] (relay.yaml)`,
+    ]);
+  }
+  const { config } = await load("server: {subprotocols: [chat.v1, mqtt]}");
+  assertEquals(config.server.subprotocols, ["chat.v1", "mqtt"]);
+});
+
+Deno.test("loadConfig says how a parameter for the token may be named", async () => {
+  for (const text of ["a b", "a=b", "?token", "a&b"]) {
+    assertEquals(await problemsOf(`server: {auth_token_parameter: "${text}"}`), [
+      "server.auth_token_parameter must be text of letters, digits and . _ ~ -, or empty, " +
+      `got "${text}" (relay.yaml)`,
     ]);
   }
 });
@@ -170,6 +227,43 @@ Deno.test("loadConfig shows line and column of a YAML error", async () => {
     "Cannot parse relay.yaml: Cannot store mapping pair: duplicated key at line 3, column 3:\n" +
     "      port: 2\n      ^",
   ]);
+});
+
+Deno.test("loadConfig refuses numbers with a leading zero, which some read as octal", async () => {
+  const wanted = "server.port must be a whole number from 0 to 65535 without a leading zero";
+  for (const text of ["010001", "08443", "00", "+010"]) {
+    assertEquals(await problemsOf(`server:\n  port: ${text}\n`), [
+      `${wanted}, got "${text}" (relay.yaml)`,
+    ]);
+  }
+  assertEquals(await problemsOf("shutdown: {delay_seconds: 01.5}"), [
+    'shutdown.delay_seconds must be a number from 0 to 3600 without a leading zero, got "01.5" (relay.yaml)',
+  ]);
+  assertEquals(await problemsOf("", { env: { RELAY_SERVER_PORT: "010001" } }), [
+    `${wanted}, got "010001" (variable RELAY_SERVER_PORT)`,
+  ]);
+  assertEquals(await problemsOf("", { flags: parseFlags(["--port", "08443"]).settings }), [
+    `${wanted}, got "08443" (flag --port)`,
+  ]);
+  const { config } = await load(
+    "server: {port: 0, hostname: '010'}\nshutdown: {delay_seconds: 0.5}",
+  );
+  assertEquals([config.server.port, config.shutdown.delay_seconds], [0, 0.5]);
+});
+
+Deno.test("loadConfig says which line a tab indents", async () => {
+  for (
+    const text of ["server:\n\tport: 1\n", "server:\n  \tport: 1\n", "server: # x\r\n\t\tport: 1"]
+  ) {
+    assertEquals(await problemsOf(text), [
+      "Cannot parse relay.yaml: line 2 must be indented with spaces, got a tab",
+    ]);
+  }
+  const fine = [
+    "# a\n\t# comment\n\t\nserver:\n  port: 1\t# tab\n",
+    '{\n\t"server": {"port": 1}\n}\n',
+  ];
+  for (const text of fine) assertEquals((await load(text)).config.server.port, 1);
 });
 
 Deno.test("loadConfig names a file that is missing, unreadable, not text, or not a mapping", async () => {

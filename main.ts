@@ -50,7 +50,7 @@ async function certificateNote(tls: LoadedConfig["config"]["server"]["tls"]): Pr
   if (!tls.enabled) return "";
   const { expires } = await loadCertificate(tls);
   return expires.getTime() < Date.now()
-    ? `, but the certificate expired on ${expires.toISOString()}`
+    ? `, but the certificate of server.tls.cert_file, ${tls.cert_file}, expired on ${expires.toISOString()}`
     : "";
 }
 

@@ -59,10 +59,13 @@ Deno.test("program warns of a certificate that has expired", async () => {
   await Deno.writeTextFile(preload, later); // A clock is the one thing that cannot be had for real.
   const command = [Deno.execPath(), "run", "-A", "--quiet", "--preload", preload, `${ROOT}main.ts`];
   const check = await run({ command, args: ["--check"], env });
-  assertMatch(check.stdout, /^ok, but the certificate expired on 20\d\d-/);
+  assertMatch(
+    check.stdout,
+    /^ok, but the certificate of server\.tls\.cert_file, .*short\.pem, expired on 20\d\d-/,
+  );
   await using program = await Program.start({ command, args: FREE_PORTS, env });
   const warning = program.log.find(({ message }) =>
-    /^The certificate expired on 20\d\d-/.test(message)
+    /^The certificate of server\.tls\.cert_file, .*short\.pem, expired on 20\d\d-/.test(message)
   );
   assertEquals(warning?.level, "WARN");
 });

@@ -5,6 +5,7 @@
  */
 
 import { Admission, type Rejection } from "./admission/admission.ts";
+import { pathOf } from "./admission/handshake.ts";
 import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
@@ -28,9 +29,9 @@ export interface RelayStats extends HubStats {
 
 /** A running relay. */
 export interface Relay extends AsyncDisposable {
-  /** The address where clients connect, for example `ws://localhost:8443/`. */
+  /** The address where clients connect, for example `ws://127.0.0.1:8443/`. */
   readonly url: string;
-  /** The address of the metrics, for example `http://localhost:9090/`; without metrics `null`. */
+  /** The address of the metrics, for example `http://127.0.0.1:9090/`; without metrics `null`. */
   readonly metricsUrl: string | null;
   /** Resolves with the reason if a listener ends that nobody stopped; the relay is then of no more use. */
   readonly died: Promise<string>;
@@ -68,7 +69,8 @@ const LISTENER_GRACE_SECONDS = 1;
  * if (echo !== "hello") throw new Error("not relayed");
  * ```
  *
- * @throws {ConfigError} If the certificate, its key or the tokens cannot be used.
+ * @throws {ConfigError} If the certificate, its key or the tokens cannot be used, or an address is none of
+ * this machine.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
 export async function start(config: Config): Promise<Relay> {
@@ -91,7 +93,7 @@ async function startOn<Message, Data>(
   try {
     const listeners = await listen(transport, config, files, parts);
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
-    warnOfExpiry(files.certificate);
+    warnOfExpiry(files.certificate, config.server.tls.cert_file);
     warnOfStrangers(config.server);
     return run(config, files, parts, listeners);
   } catch (error) {
@@ -160,13 +162,16 @@ async function listen<Message, Data>(
   parts: Parts<Message, Data>,
 ): Promise<Listeners> {
   const { hub, admission } = parts;
-  const relay = await bind("server", server, () =>
+  const relay = await bind("server", server, (hostname) =>
     transport.listen({
       admit: (request, peer) =>
-        answerHealth(request, !admission.draining) ?? admission.admit(request, peer),
+        answerHealth(
+          { method: request.method, path: pathOf(request.target) },
+          !admission.draining,
+        ) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
-      hostname: server.hostname,
+      hostname,
       port: server.port,
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
@@ -175,9 +180,9 @@ async function listen<Message, Data>(
     }));
   if (!metrics.enabled) return { relay, metrics: null };
   try {
-    const port = await bind("metrics", metrics, () =>
+    const port = await bind("metrics", metrics, (hostname) =>
       serveMetrics({
-        hostname: metrics.hostname,
+        hostname,
         port: metrics.port,
         scrape: parts.metrics.scrape,
         ready: () => !admission.draining,
@@ -253,21 +258,27 @@ async function reloadTokens(admission: Admission, file: string): Promise<void> {
   }
 }
 
+/** The codes and, where there is none, messages of platforms for an address that is not the machine's. */
+const NO_ADDRESS =
+  /^(EADDRNOTAVAIL|EINVAL|ENOTFOUND)$|^invalid host|lookup address(?!.*Temporary failure)/;
+
 async function bind<T>(
   section: "metrics" | "server",
   { hostname, port }: Config[typeof section],
-  listen: () => T | Promise<T>,
+  listen: (address: string) => T | Promise<T>,
 ): Promise<T> {
   const flag = section === "server" ? "--port" : "--metrics-port";
+  const key = `${section}.hostname`;
   try {
-    return await listen();
+    return await listen(hostname.replace(/^\[(.*)\]$/, "$1")); // Not every platform takes brackets.
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
+    if (NO_ADDRESS.test(code ?? message)) {
+      throw new ConfigError([`${key} must be an address of this machine, got "${hostname}"`]);
+    }
     const why = code === "EADDRINUSE"
       ? `the port is taken; set ${section}.port (${flag}) to another`
-      : code === "EADDRNOTAVAIL" || code === "EINVAL"
-      ? `${section}.hostname must be an address of this machine`
-      : `${message}; see ${section}.hostname and ${section}.port`;
+      : `${message}; see ${key} and ${section}.port`;
     throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });
   }
 }
@@ -291,10 +302,13 @@ function warnOfFewDescriptors(maxConnections: number, spare: number): void {
   );
 }
 
-function warnOfExpiry(certificate: Certificate | null): void {
+function warnOfExpiry(certificate: Certificate | null, file: string): void {
   if (!certificate || certificate.expires.getTime() >= Date.now()) return;
   const expires = certificate.expires.toISOString();
-  log.warn("The certificate expired on {expires}", { expires });
+  log.warn("The certificate of server.tls.cert_file, {file}, expired on {expires}", {
+    file,
+    expires,
+  });
 }
 
 /** On `native` strangers can take every file descriptor, and clients that do not read cannot be ended. */
@@ -306,9 +320,14 @@ function warnOfStrangers({ transport, hostname }: Config["server"]): void {
   );
 }
 
+/** Names a port where it surely answers: on `0.0.0.0` not as `localhost`, which may be `::1`. */
 function urlOf(scheme: string, hostname: string, port: number): string {
-  const everywhere = hostname === "0.0.0.0" || hostname === "::";
-  const host = everywhere ? "localhost" : /^[^[].*:/.test(hostname) ? `[${hostname}]` : hostname;
+  const local: Record<string, string> = {
+    "0.0.0.0": "127.0.0.1",
+    "::": "localhost",
+    "[::]": "localhost",
+  };
+  const host = local[hostname] ?? (/^[^[].*:/.test(hostname) ? `[${hostname}]` : hostname);
   return `${scheme}://${host}:${port}/`;
 }
 

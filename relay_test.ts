@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ConfigError } from "./config.ts";
 import type { Eviction } from "./hub.ts";
 import { CLOSE } from "./transport/close.ts";
 import { closeAll, connect, connectAll } from "./testing/client.ts";
@@ -270,22 +271,44 @@ for (const transport of ["native", "ws"] as const) {
   });
 
   Deno.test(`start on ${transport} says so when the address is not one of this machine`, async () => {
-    const { message } = await assertRejects(
-      () => start({ server: { hostname: "192.0.2.1" } }),
-      Error,
-    );
-    assertEquals(
-      message,
-      "Cannot listen on 192.0.2.1 port 0: server.hostname must be an address of this machine",
-    );
+    for (const section of ["server", "metrics"]) {
+      for (const hostname of ["192.0.2.1", "2001:db8::1", "a b"]) {
+        const { problems } = await assertRejects(
+          () => start({ [section]: { hostname } }),
+          ConfigError,
+        );
+        assertEquals(problems, [
+          `${section}.hostname must be an address of this machine, got "${hostname}"`,
+        ]);
+      }
+    }
   });
 
-  Deno.test(`relay on ${transport} listens on IPv6`, async () => {
-    await using relay = await start({ server: { hostname: "::1" } });
-    assert(/^ws:\/\/\[::1\]:\d+\/$/.test(relay.url), relay.url);
-    await using alice = await connect(relay);
-    alice.send("six");
-    assertEquals(await alice.next(), "six");
+  for (const hostname of ["::1", "[::1]"]) {
+    Deno.test(`relay on ${transport} listens on IPv6, written ${hostname}`, async () => {
+      await using relay = await start({ server: { hostname }, metrics: { hostname } });
+      assert(/^ws:\/\/\[::1\]:\d+\/$/.test(relay.url), relay.url);
+      await using alice = await connect(relay);
+      alice.send("six");
+      assertEquals(await alice.next(), "six");
+      assertEquals(
+        (await fetch(`${relay.metricsUrl}readyz`).then((it) => it.text())).trim(),
+        "ready",
+      );
+    });
+  }
+
+  Deno.test(`relay on ${transport} names an address at which it answers`, async () => {
+    await using four = await start({ server: { hostname: "0.0.0.0" } });
+    assertEquals(new URL(four.url).hostname, "127.0.0.1");
+    await using both = await start({ server: { hostname: "::" } });
+    assertEquals(new URL(both.url).hostname, "localhost");
+    const { port } = new URL(both.url);
+    for (const url of [both.url, `ws://127.0.0.1:${port}/`, `ws://[::1]:${port}/`]) {
+      await using alice = await connect({ url });
+      alice.send(url);
+      assertEquals(await alice.next(), url);
+    }
   });
 }
 

@@ -76,7 +76,7 @@ export class Admission {
     const { limits } = this.#options;
     const address = this.#proxies.clientOf(peer.hostname, request.header("x-forwarded-for"));
     const ofAddress = this.#seats.get(address) ?? 0;
-    const handshake = parseHandshake(request);
+    const handshake = parseHandshake(request, this.#options.server);
     const refusal = refuse(handshake, {
       draining: this.draining,
       connected: this.#taken,

@@ -25,7 +25,13 @@ for (const transport of ["native", "ws"] as const) {
   };
 
   Deno.test(`relay on ${transport} lets pages of allowed origins in, and what is no browser`, async () => {
-    const allowed_origins = ["https://good.example", "http://localhost:8000"];
+    const allowed_origins = [
+      "https://good.example",
+      "http://localhost:8000",
+      "chrome-extension://abcdefgh",
+      "capacitor://localhost",
+      "file://",
+    ];
     await using relay = await start({ server: { allowed_origins } });
     for (const Origin of allowed_origins) assertEquals((await ask(relay, { Origin })).status, 101);
     assertEquals((await ask(relay, {})).status, 101);
@@ -35,6 +41,10 @@ for (const transport of ["native", "ws"] as const) {
       "https://good.example.evil",
       "https://sub.good.example",
       "http://localhost",
+      "chrome-extension://abcdefg",
+      "chrome-extension://ABCDEFGH",
+      "capacitor://localhost/",
+      "ionic://localhost",
       "null",
       "*",
       "",
@@ -70,6 +80,52 @@ for (const transport of ["native", "ws"] as const) {
       assertMatch(head, /\r\nwww-authenticate: bearer(\r\n|$)/);
     }
     assertEquals(relay.stats().rejections.token, refused.length);
+  });
+
+  Deno.test(`relay on ${transport} answers the first subprotocol that it knows`, async () => {
+    await Deno.writeTextFile(tokens, "secret-1\n");
+    const subprotocols = ["chat.v1", "mqtt"];
+    await using relay = await start({ server: { subprotocols, auth_tokens_file: tokens } });
+    const answers = {
+      "mqtt,bearer.secret-1": "mqtt",
+      "bearer.secret-1, chat, chat.v1, relay": "chat.v1",
+      "relay, mqtt, bearer.secret-1": "relay",
+    };
+    for (const [offered, answer] of Object.entries(answers)) {
+      const { status, head } = await ask(relay, { "Sec-WebSocket-Protocol": offered });
+      assertEquals(status, 101, offered);
+      assert(`${head}\r\n`.includes(`\r\nsec-websocket-protocol: ${answer}\r\n`), head);
+    }
+    const chat = { "Sec-WebSocket-Protocol": "chat", "Authorization": "Bearer secret-1" };
+    const { status, head } = await ask(relay, chat);
+    assertEquals(status, 101);
+    assert(!head.includes("sec-websocket-protocol"), head);
+    for (const offered of ["bearer.secret-1", "bearer.secret-1, chat"]) {
+      assertEquals((await ask(relay, { "Sec-WebSocket-Protocol": offered })).status, 400, offered);
+    }
+    assertEquals(relay.stats().rejections.bad_request, 2);
+  });
+
+  Deno.test(`relay on ${transport} takes a token from the parameter that was named, and logs none`, async () => {
+    await Deno.writeTextFile(tokens, "secret-1+x\n");
+    const env = {
+      RELAY_SERVER_TRANSPORT: transport,
+      RELAY_SERVER_AUTH_TOKENS_FILE: tokens,
+      RELAY_SERVER_AUTH_TOKEN_PARAMETER: "access_token",
+      RELAY_LOG_LEVEL: "debug",
+    };
+    await using program = await Program.start({ env });
+    const status = async (query: string, headers = {}) =>
+      (await ask(program, headers, `GET /?${query} HTTP/1.1`)).status;
+    assertEquals(await status("access_token=secret-1+x"), 101);
+    assertEquals(await status("a=b&access_token=secret-1%2Bx"), 101);
+    assertEquals(await status("access_token=secret-2"), 401);
+    assertEquals(await status("token=secret-1+x"), 401);
+    assertEquals(await status("access_token=secret-1+x", { Host: "a/b", Upgrade: "no" }), 426);
+    program.signal("SIGTERM");
+    await program.exited();
+    assert(program.stderr.includes(" joined"), program.stderr);
+    assert(!program.stderr.includes("secret"), program.stderr);
   });
 
   Deno.test(`relay on ${transport} takes a token from a browser's WebSocket`, async () => {

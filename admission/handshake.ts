@@ -24,8 +24,12 @@ export type Rejection = typeof REJECTIONS[number];
 export interface HandshakeRequest {
   /** The method in upper case. */
   readonly method: string;
-  /** The path without its query, for example `/`. */
-  readonly path: string;
+  /** What is asked for, as the request line has it: for example `/`, or `http://relay.example/`. */
+  readonly target: string;
+  /** How many headers there are. */
+  readonly headers: number;
+  /** How many of them are `Host`; one where the protocol wants none. */
+  readonly hosts: number;
   /** Reads a header by its name in lower case; `null` if the request has none. */
   header(name: string): string | null;
 }
@@ -34,8 +38,12 @@ export interface HandshakeRequest {
 export interface Handshake {
   /** The method in upper case. */
   readonly method: string;
-  /** The path without its query. */
+  /** The path of its target, without the query; empty if the target has none. */
   readonly path: string;
+  /** How many headers it has. */
+  readonly headers: number;
+  /** How many of them are `Host`. */
+  readonly hosts: number;
   /** Whether it asks for a WebSocket (RFC 6455 §4.2.1). */
   readonly upgrade: boolean;
   /** `Sec-WebSocket-Version`. */
@@ -46,10 +54,18 @@ export interface Handshake {
   readonly subprotocols: readonly string[];
   /** The subprotocol to answer (RFC 6455 §4.2.2): never a token; `null` for none. */
   readonly subprotocol: string | null;
-  /** The token, from `Authorization` (RFC 6750 §2.1) or from the subprotocols. */
+  /** The token, from `Authorization` (RFC 6750 §2.1), from the subprotocols, or from the query if that may be. */
   readonly token: string | null;
   /** The page that connects; browsers always say it (RFC 6455 §10.2). */
   readonly origin: string | null;
+}
+
+/** What the relay understands of a handshake besides the protocol itself. */
+export interface Dialect {
+  /** The subprotocols that it knows besides `relay`. */
+  readonly subprotocols: readonly string[];
+  /** The query parameter that may hold a token; empty for none. */
+  readonly auth_token_parameter: string;
 }
 
 /** The state of the relay that a decision depends on. */
@@ -88,25 +104,44 @@ export const UNREADABLE: Refusal = bad(
   "the request could not be understood",
 );
 
-/** A subprotocol that asks for no more than the relay does: there for browsers, which send tokens this way. */
+/** The most bytes that the head of a request may have, on a transport that can say so. */
+export const MAX_HEAD_BYTES = 64 * 1024;
+
+/** The most headers that a request may have. */
+export const MAX_HEADERS = 100;
+
+/** The refusal of a request whose head is over {@link MAX_HEAD_BYTES}. */
+export const HEAD_TOO_LARGE: Refusal = bad(
+  STATUS_CODE.RequestHeaderFieldsTooLarge,
+  `the head of a request must have at most ${MAX_HEAD_BYTES} bytes`,
+);
+
+/** The subprotocol that is always known, and asks for no more than the relay does: browsers send tokens beside it. */
 const SUBPROTOCOL = "relay";
 
 /** The prefix of a token among the subprotocols. */
 const TOKEN_PREFIX = "bearer.";
 
 /** Reads what a request says about joining. */
-export function parseHandshake({ method, path, header }: HandshakeRequest): Handshake {
+export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
+  const { method, target, headers, hosts, header } = request;
+  const url = urlOf(target);
   const subprotocols = listOf(header("sec-websocket-protocol"));
   return {
     method,
-    path,
+    path: pathOf(target),
+    headers,
+    hosts,
     upgrade: namesItem(header("upgrade"), "websocket") &&
       namesItem(header("connection"), "upgrade"),
     version: header("sec-websocket-version"),
     key: header("sec-websocket-key"),
     subprotocols,
-    subprotocol: subprotocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : null,
-    token: tokenOf(header("authorization"), subprotocols),
+    subprotocol: subprotocols.find((name) => {
+      return name === SUBPROTOCOL || dialect.subprotocols.includes(name);
+    }) ?? null,
+    token: tokenOf(header("authorization"), subprotocols) ??
+      parameterOf(url, dialect.auth_token_parameter),
     origin: header("origin"),
   };
 }
@@ -131,9 +166,11 @@ export function refuse(handshake: Handshake, state: RelayState): Refusal | null 
 type Check = (handshake: Handshake, state: RelayState) => Refusal | null;
 
 const CHECKS: readonly Check[] = [
+  checkHeaders,
   checkPath,
   checkMethod,
   checkUpgrade,
+  checkHost,
   checkVersion,
   checkKey,
   checkSubprotocols,
@@ -146,8 +183,15 @@ const CHECKS: readonly Check[] = [
 
 const HOW_TO_CONNECT = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
 
-function checkPath({ path }: Handshake): Refusal | null {
-  return path === "/" ? null : bad(STATUS_CODE.NotFound, "the relay answers on / only");
+function checkHeaders({ headers }: Handshake): Refusal | null {
+  if (headers <= MAX_HEADERS) return null;
+  const status = STATUS_CODE.RequestHeaderFieldsTooLarge;
+  return bad(status, `a request must have at most ${MAX_HEADERS} headers`);
+}
+
+function checkPath({ path, method }: Handshake): Refusal | null {
+  if (path === "/" || method === "CONNECT") return null; // CONNECT names a host, not a path.
+  return bad(STATUS_CODE.NotFound, "the relay answers on / only");
 }
 
 function checkMethod({ method }: Handshake): Refusal | null {
@@ -160,6 +204,11 @@ function checkUpgrade({ upgrade }: Handshake): Refusal | null {
   return bad(STATUS_CODE.UpgradeRequired, `this is a WebSocket relay: ${HOW_TO_CONNECT}`, {
     upgrade: "websocket",
   });
+}
+
+/** Holds a handshake to one `Host` (RFC 9112 §3.2); what else is asked is answered without. */
+function checkHost({ hosts }: Handshake): Refusal | null {
+  return hosts === 1 ? null : bad(STATUS_CODE.BadRequest, `Host must be there once, got ${hosts}`);
 }
 
 function checkVersion({ version }: Handshake): Refusal | null {
@@ -175,12 +224,17 @@ function checkKey({ key }: Handshake): Refusal | null {
   return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64");
 }
 
-function checkSubprotocols({ subprotocols }: Handshake): Refusal | null {
+function checkSubprotocols({ subprotocols, subprotocol }: Handshake): Refusal | null {
   if (!subprotocols.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name))) {
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
   }
   if (new Set(subprotocols).size < subprotocols.length) {
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
+  }
+  if (subprotocol === null && subprotocols.some((name) => name.startsWith(TOKEN_PREFIX))) {
+    // A token is never answered, and browsers give up where none of what they offer is.
+    const how = `offer ${SUBPROTOCOL} beside it: new WebSocket(url, ["relay", "bearer.<token>"])`;
+    return bad(STATUS_CODE.BadRequest, `a token must not be the only subprotocol, ${how}`);
   }
   return null;
 }
@@ -228,9 +282,27 @@ function tokenOf(authorization: string | null, subprotocols: readonly string[]):
   return offered?.slice(TOKEN_PREFIX.length) ?? null;
 }
 
-/** Reads a comma-separated header (RFC 9110 §5.6.1). */
+/** Reads a parameter of a query, in which a plus is a plus: tokens may have it. */
+function parameterOf(url: URL | null, name: string): string | null {
+  if (!url || name === "") return null;
+  return new URLSearchParams(url.search.replaceAll("+", "%2B")).get(name);
+}
+
+/** Reads the path of a request target, without its query; empty if it has none. */
+export function pathOf(target: string): string {
+  return urlOf(target)?.pathname ?? "";
+}
+
+/** Reads a target (RFC 9112 §3.2) whatever host it names; `null` for one that is no path and no URL. */
+function urlOf(target: string): URL | null {
+  const local = target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, "");
+  if (local === target && !target.startsWith("/")) return null;
+  return URL.parse(`http://relay${local.startsWith("/") ? "" : "/"}${local}`);
+}
+
+/** Reads a comma-separated header; empty items do not count (RFC 9110 §5.6.1). */
 function listOf(header: string | null): string[] {
-  return header === null || header === "" ? [] : header.split(",").map((item) => item.trim());
+  return (header ?? "").split(",").map((item) => item.trim()).filter(Boolean);
 }
 
 /** Tells whether a comma-separated header has an item, whatever its case. */

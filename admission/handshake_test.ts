@@ -17,9 +17,16 @@ const UPGRADE: Record<string, string> = {
   "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
 };
 
-function request(changes: Record<string, string | undefined> = {}, method = "GET", path = "/") {
+function request(
+  changes: Record<string, string | undefined> = {},
+  method = "GET",
+  target = "/",
+  auth_token_parameter = "",
+) {
   const headers: Record<string, string | undefined> = { ...UPGRADE, ...changes };
-  return parseHandshake({ method, path, header: (name) => headers[name] ?? null });
+  const header = (name: string) => headers[name] ?? null;
+  const dialect = { subprotocols: ["chat.v1", "mqtt"], auth_token_parameter };
+  return parseHandshake({ method, target, headers: 5, hosts: 1, header }, dialect);
 }
 
 const LOCKED: RelayState = { ...OPEN, acceptsToken: (token) => token === "secret" };
@@ -34,7 +41,7 @@ const PASSES: Record<string, string>[] = [
   { authorization: "bearer  secret" },
   { "sec-websocket-protocol": "relay, bearer.secret" },
   { "sec-websocket-protocol": "bearer.secret,relay" },
-  { "sec-websocket-protocol": "bearer.secret" },
+  { "sec-websocket-protocol": "bearer.secret, mqtt" },
 ];
 for (const headers of PASSES) {
   Deno.test(`refuse finds the token in ${JSON.stringify(headers)}`, () => {
@@ -42,10 +49,49 @@ for (const headers of PASSES) {
   });
 }
 
-Deno.test("parseHandshake answers relay where it is offered, and never a token", () => {
+Deno.test("parseHandshake answers the first subprotocol that is known, and never a token", () => {
   const answer = (offered?: string) => request({ "sec-websocket-protocol": offered }).subprotocol;
   assertEquals([answer(), answer("chat"), answer("bearer.relay")], [null, null, null]);
   assertEquals([answer("relay"), answer("chat,relay , bearer.x")], ["relay", "relay"]);
+  assertEquals([answer("mqtt, relay"), answer("relay,mqtt")], ["mqtt", "relay"]);
+  assertEquals([answer("MQTT"), answer("chat, chat.v1, mqtt")], [null, "chat.v1"]);
+});
+
+Deno.test("parseHandshake finds the path in every form of target, whatever host it names", () => {
+  const paths = {
+    "/": "/",
+    "/?x=/y": "/",
+    "/./": "/",
+    "http://relay.example": "/",
+    "HTTPS://relay.example?x": "/",
+    "http://[fe80::1%25eth0]/": "/",
+    "http://a b/chat?x": "/chat",
+    "//x": "//x",
+    "*": "",
+    "relay.example:443": "",
+    "": "",
+  };
+  for (const [target, path] of Object.entries(paths)) {
+    assertEquals(request({}, "GET", target).path, path, target);
+  }
+});
+
+Deno.test("parseHandshake finds a token in the query only where a parameter is named", () => {
+  const token = (target: string, parameter: string) => request({}, "GET", target, parameter).token;
+  assertEquals(token("/?token=secret", ""), null);
+  assertEquals(token("/?=secret", ""), null);
+  assertEquals(token("/?x=1&token=a+b%2Bc~", "token"), "a+b+c~");
+  assertEquals(token("http://relay.example?token=secret", "token"), "secret");
+  assertEquals(token("/?Token=secret", "token"), null);
+  const { token: first } = request({ authorization: "Bearer x" }, "GET", "/?token=y", "token");
+  assertEquals(first, "x");
+});
+
+Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", () => {
+  for (const offered of ["", " ", ",", "relay,", ", relay ,,"]) {
+    const { subprotocols } = request({ "sec-websocket-protocol": offered });
+    assertEquals(subprotocols, offered.includes("relay") ? ["relay"] : [], offered);
+  }
 });
 
 const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
@@ -73,6 +119,30 @@ const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] 
     status: 426,
     headers: { upgrade: "websocket" },
     body: `this is a WebSocket relay: ${HOW}`,
+  }],
+  ["CONNECT, which has no path", request({}, "CONNECT", "relay.example:443"), OPEN, {
+    reason: "bad_request",
+    status: 405,
+    headers: { allow: "GET" },
+    body: `${HOW}, got CONNECT`,
+  }],
+  ["more headers than anybody needs", { ...request(), headers: 101 }, OPEN, {
+    reason: "bad_request",
+    status: 431,
+    headers: {},
+    body: "a request must have at most 100 headers",
+  }],
+  ["a handshake without Host", { ...request(), hosts: 0 }, OPEN, {
+    reason: "bad_request",
+    status: 400,
+    headers: {},
+    body: "Host must be there once, got 0",
+  }],
+  ["a handshake with two of them", { ...request(), hosts: 2 }, OPEN, {
+    reason: "bad_request",
+    status: 400,
+    headers: {},
+    body: "Host must be there once, got 2",
   }],
   ["another version", request({ "sec-websocket-version": "8" }), OPEN, {
     reason: "bad_request",
@@ -108,6 +178,18 @@ const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] 
       body: "Sec-WebSocket-Protocol must name each only once",
     },
   ],
+  [
+    "a token without a subprotocol to answer",
+    request({ "sec-websocket-protocol": "chat, bearer.secret" }),
+    LOCKED,
+    {
+      reason: "bad_request",
+      status: 400,
+      headers: {},
+      body: "a token must not be the only subprotocol, offer relay beside it: " +
+        'new WebSocket(url, ["relay", "bearer.<token>"])',
+    },
+  ],
   ["an origin that is not allowed", request({ origin: "https://example.com.evil" }), OPEN, {
     reason: "origin",
     status: 403,
@@ -120,7 +202,7 @@ const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] 
     headers: { "www-authenticate": "Bearer" },
     body: "a token is needed: Authorization: Bearer, or the subprotocols relay and bearer.<token>",
   }],
-  ["who has a wrong token", request({ "sec-websocket-protocol": "bearer.secre" }), LOCKED, {
+  ["who has a wrong token", request({ "sec-websocket-protocol": "relay, bearer.secre" }), LOCKED, {
     reason: "token",
     status: 401,
     headers: { "www-authenticate": "Bearer" },

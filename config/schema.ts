@@ -9,15 +9,14 @@ import * as z from "zod";
 
 const MIB = 1024 * 1024;
 
-/** An origin as browsers send it (RFC 6454 §6.2); pages opened from disk have the origin `null`. */
-const origin = z.string().refine((text) =>
-  text === "*" || text === "null" || (!text.includes("*") && URL.parse(text)?.origin === text)
-);
+const origin = z.string().refine((text) => text === "*" || text === originOf(text));
+/** A name that may stand in a header's list (RFC 9110 §5.6.2), and is no token of a client. */
+const subprotocol = z.string().regex(/^(?!bearer\.)[\w!#$%&'*+.^`|~-]+$/);
 const network = z.string().refine((text) => ipaddr.isValidCIDR(text));
 
 const server = z.strictObject({
   hostname: z.string().min(1).default("0.0.0.0")
-    .describe("The address to bind."),
+    .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
   port: z.int().min(0).max(65535).default(8443)
     .describe("The port to bind; 0 takes a free one."),
   transport: z.enum(["native", "ws"]).default("native")
@@ -37,9 +36,21 @@ const server = z.strictObject({
     .describe(
       'The origins whose pages may connect; "*" is any. Requests without an origin pass.',
     ),
+  subprotocols: z.array(subprotocol).default([])
+    .meta({ title: "subprotocols such as chat.v1, without bearer. at the beginning" })
+    .describe(
+      "The subprotocols that the relay knows besides relay; the first that a client offers is answered.",
+    ),
   auth_tokens_file: z.string().default("")
     .describe(
       "A file with one token a line, of which a client must have one; empty: anyone may connect.",
+    ),
+  auth_token_parameter: z.string().regex(/^[\w.~-]*$/).default("")
+    .meta({ title: "text of letters, digits and . _ ~ -, or empty" })
+    .describe(
+      "A query parameter that may hold the token, for clients that can set nothing but a URL; " +
+        "empty: none. Proxies, browsers and tools write URLs into their logs and histories, so " +
+        "name one only where there is no other way.",
     ),
   trusted_proxies: z.array(network).default([])
     .meta({ title: "networks such as 10.0.0.0/8 or fd00::/8" })
@@ -74,7 +85,7 @@ const metrics = z.strictObject({
   enabled: z.boolean().default(true)
     .describe("Whether to serve metrics and health checks."),
   hostname: z.string().min(1).default("0.0.0.0")
-    .describe("The address to bind."),
+    .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
   port: z.int().min(0).max(65535).default(9090)
     .describe("The port to bind; 0 takes a free one."),
 });
@@ -102,7 +113,9 @@ export interface Config {
     transport: "native" | "ws";
     tls: { enabled: boolean; cert_file: string; key_file: string };
     allowed_origins: string[];
+    subprotocols: string[];
     auth_tokens_file: string;
+    auth_token_parameter: string;
     trusted_proxies: string[];
     idle_timeout_seconds: number;
   };
@@ -134,6 +147,32 @@ const schema: z.ZodType<Config> = z.strictObject({
   log: log.prefault({}).describe("What is logged, and how."),
 }).meta({ title: "Relay" }).describe("The configuration of the relay.");
 
+/**
+ * Finds the origin that a client sends (RFC 6454 §6.2) of which somebody wrote more, or not all; `null`
+ * if there is none. Pages opened from disk have the origin `null`, in some apps `file://`; extensions and
+ * apps have schemes of their own, which `URL` knows no origin of.
+ */
+function originOf(text: string): string | null {
+  if (text === "null") return text;
+  if (text.includes("*")) return null;
+  const full = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`;
+  const url = URL.parse(full);
+  if (!url) return null;
+  if (url.protocol === "file:") return "file://";
+  if (url.origin !== "null") return url.origin;
+  return url.host ? `${url.protocol}//${url.host}` : null;
+}
+
+/** Says in words how to mend the items of a list that can be mended; empty if there are none. */
+export function describeRepair(path: string, value: unknown): string {
+  if (path !== "server.allowed_origins" || !Array.isArray(value)) return "";
+  const repairs = value.flatMap((item) => {
+    const meant = typeof item === "string" && item !== "*" ? originOf(item) : null;
+    return meant === null || meant === item ? [] : [`"${meant}" instead of "${item}"`];
+  });
+  return repairs.length > 0 ? `; write ${repairs.join(", ")}` : "";
+}
+
 /** Fills in the defaults of a configuration as the file has it; `null` if a key or a value in it is wrong. */
 export function fillDefaults(tree: unknown): Config | null {
   return schema.safeParse(tree).data ?? null;
@@ -162,7 +201,7 @@ export interface TextSetting {
 export interface Key {
   /** `object` for a section; else the type of the value. */
   readonly type: string;
-  /** The items of a list in words. */
+  /** The items of a list in words, or the form of a text. */
   readonly title?: string;
   /** The shortest text allowed. */
   readonly minLength?: number;
@@ -201,6 +240,7 @@ export function describeWanted(key: Key): string {
     case "array":
       return `a list of ${key.title}`;
     default:
+      if (key.title) return key.title;
       return key.minLength ? "text that is not empty" : "text";
   }
 }

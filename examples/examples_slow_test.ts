@@ -170,7 +170,7 @@ Deno.test("sensor publishes JSON, and comes back when the relay does", async () 
   await measurement(after);
 });
 
-Deno.test("tail sends the lines that are added to a file, also after it was cut", async () => {
+Deno.test("tail sends the lines that are added to a file, also after it was cut or replaced", async () => {
   await using relay = await startRelay();
   await using bob = await connect(relay);
   await using folder = await tempFolder();
@@ -187,6 +187,22 @@ Deno.test("tail sends the lines that are added to a file, also after it was cut"
   assertEquals(await bob.next(), "two");
   await Deno.writeTextFile(path, "3\n");
   assertEquals(await bob.next(), "3");
+  for (let rotation = 0; rotation < 3; rotation++) {
+    await append("half a ");
+    await Deno.rename(path, `${path}.${rotation}`);
+    await append(""); // As logrotate does before the writer is told.
+    await Deno.writeTextFile(`${path}.${rotation}`, "line\n", { append: true });
+    await append("new\nlonger than what was in the old file\n");
+    const lines = ["half a line", "new", "longer than what was in the old file"];
+    assertEquals(await bob.take(3), lines);
+  }
+  await append("unfinished");
+  await Deno.truncate(path);
+  await append("cut\n");
+  assertEquals(await bob.next(), "cut");
+  await Deno.remove(path);
+  await append("back\n");
+  assertEquals(await bob.next(), "back");
   await relay.stop();
   assertEquals(await tail.exited(), 1);
 });

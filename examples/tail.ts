@@ -1,5 +1,6 @@
 /**
- * A bridge from a file to the relay: every line that is added to the file becomes a message.
+ * A bridge from a file to the relay: every line that is added to the file becomes a message, also when
+ * the file is truncated, or moved away and made anew.
  *
  *     deno run --allow-net --allow-read examples/tail.ts ws://localhost:8443 server.log
  *
@@ -9,12 +10,13 @@
 const [url = "", path = ""] = Deno.args;
 const PERIOD_MS = 250, MAX_UNSENT_BYTES = 256 * 1024;
 const sleep = () => new Promise((resolve) => setTimeout(resolve, PERIOD_MS));
-const file = await Deno.open(path).catch(() => null);
-if (!file || !/^wss?:\/\//.test(url)) {
+const open = () => Deno.open(path).catch(() => null);
+const first = await open();
+if (!first || !/^wss?:\/\//.test(url)) {
   console.error("Usage: deno run --allow-net --allow-read examples/tail.ts URL FILE_THAT_EXISTS");
   Deno.exit(2);
 }
-let position = await file.seek(0, Deno.SeekMode.End);
+let file = first, position = await file.seek(0, Deno.SeekMode.End);
 const socket = new WebSocket(url);
 socket.onclose = ({ code, reason }) => {
   console.error(`No connection to ${url} (code ${code} ${reason})`);
@@ -23,18 +25,35 @@ socket.onclose = ({ code, reason }) => {
 await new Promise((resolve) => socket.onopen = resolve);
 console.error(`Lines added to ${path} go to ${url}`);
 
-const decoder = new TextDecoder(), buffer = new Uint8Array(64 * 1024);
-for (let unfinished = "";;) {
+let decoder = new TextDecoder(), unfinished = "", successor: Deno.FsFile | null = null;
+const begin = () => [decoder, unfinished, position] = [new TextDecoder(), "", 0];
+const buffer = new Uint8Array(64 * 1024);
+while (true) {
   while (socket.bufferedAmount > MAX_UNSENT_BYTES) await sleep();
   const bytes = await file.read(buffer);
-  if (bytes === null) {
+  if (bytes !== null) {
+    position += bytes;
+    const text = unfinished + decoder.decode(buffer.subarray(0, bytes), { stream: true });
+    const lines = text.split("\n");
+    unfinished = lines.pop()!;
+    for (const line of lines) socket.send(line);
+  } else if (successor) { // The old file was read to its end once more after the new one was there.
+    file.close();
+    [file, successor] = [successor, null];
+    begin();
+  } else {
     await sleep();
-    if ((await file.stat()).size < position) position = await file.seek(0, Deno.SeekMode.Start);
-    continue;
+    const now = await file.stat();
+    if (now.size < position) {
+      await file.seek(0, Deno.SeekMode.Start);
+      begin();
+    } else successor = await openSuccessor(now);
   }
-  position += bytes;
-  const text = unfinished + decoder.decode(buffer.subarray(0, bytes), { stream: true });
-  const lines = text.split("\n");
-  unfinished = lines.pop()!;
-  for (const line of lines) socket.send(line);
+}
+
+/** Opens what has the path now; `null` if that is still the same file, or holds nothing yet. */
+async function openSuccessor(old: Deno.FileInfo): Promise<Deno.FsFile | null> {
+  const current = await Deno.stat(path).catch(() => null);
+  if (!current || (current.ino === old.ino && current.dev === old.dev)) return null;
+  return current.size > 0 ? await open() : null; // Until then its writer may still have the old one.
 }

@@ -5,6 +5,7 @@
  */
 
 import { X509Certificate } from "node:crypto";
+import { createSecureContext } from "node:tls";
 import { type Config, ConfigError } from "../config.ts";
 import { log } from "../lib/log.ts";
 
@@ -16,23 +17,28 @@ export interface Certificate {
   readonly key: string;
   /** When the first certificate expires. */
   readonly expires: Date;
+  /** The whole texts of both files, which tell when they have changed. */
+  readonly contents: string;
 }
 
 /**
- * Reads the files of `server.tls`.
+ * Reads the files of `server.tls`. Certificate and key are taken out of them wherever they stand, so both
+ * may be in one file, in any order and with other text.
  *
  * @throws {ConfigError} If a file cannot be read, holds no certificate or no key, or the two do not fit.
  */
-export async function loadCertificate(
-  { cert_file, key_file }: Config["server"]["tls"],
-): Promise<Certificate> {
+export async function loadCertificate(tls: Config["server"]["tls"]): Promise<Certificate> {
+  const { cert_file, key_file } = tls;
   const problems: string[] = [];
-  const cert = await read("server.tls.cert_file", cert_file, problems);
-  const key = await read("server.tls.key_file", key_file, problems);
+  const certText = await read("server.tls.cert_file", cert_file, problems);
+  const keyText = await read("server.tls.key_file", key_file, problems);
+  const cert = certText === null ? "" : takeChain(certText, cert_file, problems);
+  const key = keyText === null ? "" : takeKey(keyText, key_file, problems);
   if (problems.length === 0) {
-    const problem = describeFault(cert, key, cert_file, key_file);
+    const problem = describeFault(cert, key, tls);
     if (problem === null) {
-      return { cert, key, expires: new Date(new X509Certificate(cert).validTo) };
+      const expires = new Date(new X509Certificate(cert).validTo);
+      return { cert, key, expires, contents: `${certText}${keyText}` };
     }
     problems.push(problem);
   }
@@ -59,7 +65,7 @@ export function watchCertificate(
   current: Certificate,
   use: (certificate: Certificate) => void,
 ): CertificateWatcher {
-  let seen = current.cert + current.key;
+  let seen = current.contents;
   let checking: Promise<void> = Promise.resolve();
 
   async function check(): Promise<void> {
@@ -92,38 +98,75 @@ async function readContents({ cert_file, key_file }: Config["server"]["tls"]): P
   return (await Promise.all(texts)).join("");
 }
 
-async function read(path: string, file: string, problems: string[]): Promise<string> {
+async function read(path: string, file: string, problems: string[]): Promise<string | null> {
   try {
     return await Deno.readTextFile(file);
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound;
     const found = missing ? "no such file" : (error as Error).message;
     problems.push(`${path} must be a PEM file that can be read, got ${file}: ${found}`);
-    return "";
+    return null;
   }
 }
 
-/** Asks the platform's TLS stack itself, with a listener that no one can reach and that is closed at once. */
+/** One block of a PEM file (RFC 7468), which may stand anywhere in it. */
+interface Block {
+  /** What it holds, for example `CERTIFICATE`. */
+  readonly label: string;
+  /** The block with its first and last line. */
+  readonly text: string;
+}
+
+function blocksOf(text: string): Block[] {
+  const blocks = text.matchAll(/-----BEGIN ([A-Z\d ]+)-----.*?-----END \1-----/gs);
+  return [...blocks].map(([text, label]) => ({ label, text: `${text}\n` }));
+}
+
+/** Takes the certificates out of a PEM file; empty, with a problem, if there are none. */
+function takeChain(text: string, file: string, problems: string[]): string {
+  const chain = blocksOf(text).filter(({ label }) => label === "CERTIFICATE");
+  if (chain.length === 0) {
+    problems.push(
+      `server.tls.cert_file must be a certificate in PEM, got a file without one: ${file}`,
+    );
+  }
+  return chain.map(({ text }) => text).join("");
+}
+
+/** Takes the first private key out of a PEM file; empty, with a problem, if there is none to use. */
+function takeKey(text: string, file: string, problems: string[]): string {
+  const keys = blocksOf(text).filter(({ label }) => label.endsWith("PRIVATE KEY"));
+  const open = keys.find((key) => !/ENCRYPTED/.test(key.label + key.text));
+  if (!open) {
+    problems.push(
+      keys.length > 0
+        ? `server.tls.key_file must be a private key without a passphrase, got an encrypted one: ${file}`
+        : `server.tls.key_file must be a private key in PEM, got a file without one: ${file}`,
+    );
+  }
+  return open?.text ?? "";
+}
+
+/**
+ * Asks the platform's TLS stacks themselves, the one of `native` with a listener that no one can reach
+ * and that is closed at once.
+ */
 function describeFault(
   cert: string,
   key: string,
-  certFile: string,
-  keyFile: string,
+  { cert_file, key_file }: Config["server"]["tls"],
 ): string | null {
   try {
     Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key }).close();
+    createSecureContext({ cert, key });
+    new X509Certificate(cert);
     return null;
   } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
     const { message } = error as Error;
-    if (message.includes("KeyMismatch")) {
-      return `server.tls.key_file must be the key of ${certFile}, got the key of another certificate: ${keyFile}`;
+    if (/KeyMismatch|key values mismatch/.test(message)) {
+      return `server.tls.key_file must be the key of ${cert_file}, got the key of another certificate: ${key_file}`;
     }
-    if (message.startsWith("No keys found")) {
-      return `server.tls.key_file must be a private key in PEM, got a file without one: ${keyFile}`;
-    }
-    if (message.startsWith("No certificates found")) {
-      return `server.tls.cert_file must be a certificate in PEM, got a file without one: ${certFile}`;
-    }
-    return `server.tls.cert_file and key_file must be a certificate and its key, got ${certFile} and ${keyFile}: ${message}`;
+    return `server.tls.cert_file and key_file must be a certificate and its key, got ${cert_file} and ${key_file}: ${message}`;
   }
 }

@@ -57,7 +57,9 @@ async function listen(
     const { signal } = request; // Read first: only from then on does the platform tell of a reset.
     const seat = options.admit({
       method: request.method,
-      path: URL.parse(request.url)?.pathname ?? "",
+      target: targetOf(request),
+      headers: [...request.headers.keys()].length,
+      hosts: request.headers.has("host") ? 1 : 0, // The platform itself refuses more.
       header: (name) => request.headers.get(name),
     }, remoteAddr);
     if ("status" in seat) return answer(seat);
@@ -112,6 +114,13 @@ async function settling(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, pause));
   await new Promise((resolve) => setImmediate(resolve));
   await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Finds what the request line asks for; the platform puts scheme and `Host`, of any form, before a path. */
+function targetOf({ url, headers }: Request): string {
+  const prefix = `${url.slice(0, url.indexOf(":"))}://${headers.get("host")}`;
+  const target = url.startsWith(prefix) ? url.slice(prefix.length) : "";
+  return target.startsWith("/") ? target : url;
 }
 
 /** Ties a socket to the hub: joined when it opens, messages while it is a member, left when it ends. */

@@ -13,7 +13,12 @@ import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocketServer } from "ws";
 import type { Seat } from "../../admission/admission.ts";
-import { type HandshakeRequest, UNREADABLE } from "../../admission/handshake.ts";
+import {
+  type HandshakeRequest,
+  HEAD_TOO_LARGE,
+  MAX_HEAD_BYTES,
+  UNREADABLE,
+} from "../../admission/handshake.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
 import type { Answer, ListenOptions, Transport, TransportListener } from "../transport.ts";
 import { ReasonedWebSocket, WsClients } from "./clients.ts";
@@ -23,8 +28,6 @@ import { openPort } from "./port.ts";
 export type { WsMessage } from "./frames.ts";
 
 const HANDSHAKE_TIMEOUT_SECONDS = 10;
-const MAX_HEADER_BYTES = 16 * 1024;
-const MAX_HEADERS = 100;
 
 /** Carries the hub on `ws`. The frames of a batch are built once; every socket is given the same buffer. */
 export const ws: Transport<WsMessage, Buffer> = {
@@ -37,7 +40,7 @@ export const ws: Transport<WsMessage, Buffer> = {
 
 async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<TransportListener> {
   const { members, certificate } = options;
-  const head = { maxHeaderSize: MAX_HEADER_BYTES };
+  const head = { maxHeaderSize: MAX_HEAD_BYTES };
   const tls = certificate &&
     createTlsServer({
       ...head,
@@ -46,7 +49,6 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
       ALPNProtocols: ["http/1.1"],
     });
   const server: Server = tls ?? createServer(head);
-  server.maxHeadersCount = MAX_HEADERS;
   // Beyond this the platform closes connections at once, before it runs out of descriptors.
   server.maxConnections = mostConnections(options.maxDescriptors ?? Infinity);
   const handshakes = new Handshakes(server, options.handshakeTimeoutSeconds);
@@ -78,20 +80,26 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     if ("status" in seat) return socket.end(answer(seat));
     socket.once("close", seat.release);
     subprotocols.set(request, seat.subprotocol);
-    request.headers.upgrade = "websocket"; // The library allows no other protocols beside it.
+    tidy(request);
     upgrader.handleUpgrade(request, socket, rest, (client) => {
       handshakes.finished(socket);
       clients.add(client, socket, seat);
     });
   });
+  server.on("connect", (request: IncomingMessage, socket: Socket) => {
+    socket.on("error", () => {});
+    const seat = admit(request);
+    socket.end(answer("status" in seat ? seat : UNREADABLE));
+  });
   upgrader.on("wsClientError", (_error, socket) => {
     options.countRejection(UNREADABLE.reason);
     (socket as Socket).end(answer(UNREADABLE));
   });
-  server.on("clientError", (_error, socket) => {
+  server.on("clientError", ({ code }: NodeJS.ErrnoException, socket) => {
     if (!socket.writable) return socket.destroy(); // It went away in the middle.
-    options.countRejection(UNREADABLE.reason);
-    socket.end(answer(UNREADABLE));
+    const refusal = code === "HPE_HEADER_OVERFLOW" ? HEAD_TOO_LARGE : UNREADABLE;
+    options.countRejection(refusal.reason);
+    socket.end(answer(refusal));
   });
 
   const port = await openPort(server, options.hostname, options.port);
@@ -150,9 +158,26 @@ function nameOf({ remoteAddress, remotePort }: Socket): string {
 }
 
 /** Reads what a decision needs. */
-function read({ method = "", url = "", headers }: IncomingMessage): HandshakeRequest {
-  const path = URL.parse(url.startsWith("/") ? `http://relay${url}` : url)?.pathname ?? "";
-  return { method, path, header: (name) => headers[name]?.toString() ?? null };
+function read(request: IncomingMessage): HandshakeRequest {
+  const { method = "", url = "", headers, rawHeaders, httpVersion } = request;
+  const names = rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase());
+  const hosts = names.filter((name) => name === "host").length;
+  return {
+    method,
+    target: url,
+    headers: names.length,
+    hosts: httpVersion === "1.0" ? Math.max(hosts, 1) : hosts, // HTTP/1.0 has no Host.
+    header: (name) => headers[name]?.toString() ?? null,
+  };
+}
+
+/** Leaves of a handshake that was admitted only what the library understands. */
+function tidy({ headers }: IncomingMessage): void {
+  headers.upgrade = "websocket"; // It allows no other protocols beside it,
+  const offered = headers["sec-websocket-protocol"]; // and no empty items in the list.
+  const names = offered?.split(",").map((name) => name.trim()).filter(Boolean) ?? [];
+  if (names.length > 0) headers["sec-websocket-protocol"] = names.join(",");
+  else delete headers["sec-websocket-protocol"];
 }
 
 function headersOf(headers: Answer["headers"], body: string): Record<string, string | number> {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Hub } from "../../hub.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
 import { connect } from "../../testing/client.ts";
@@ -92,14 +92,6 @@ Deno.test("ws ends handshakes that are not finished in time, TLS ones included",
   assert(performance.now() - started > 900 * seconds, "they were ended at once");
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
-});
-
-Deno.test("ws bounds the head of a request", async () => {
-  await using relay = await start();
-  using client = await RawClient.open(relay);
-  const answer = await client.ask(handshake({ "X-Long": "x".repeat(20_000) }));
-  assertMatch(answer, /^HTTP\/1\.1 4\d\d /);
-  assertEquals(relay.stats().rejections.bad_request, 1);
 });
 
 Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
