@@ -20,6 +20,7 @@ import {
   type Refusal,
   UNREADABLE,
 } from "../../admission/handshake.ts";
+import { listOf } from "../../admission/request.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
 import type { ListenOptions, Transport, TransportListener } from "../transport.ts";
 import { ReasonedWebSocket, WsClients } from "./clients.ts";
@@ -171,7 +172,7 @@ function read(request: IncomingMessage): HandshakeRequest {
 function tidy({ headers }: IncomingMessage): void {
   headers.upgrade = "websocket"; // It allows no other protocols beside it,
   const offered = headers["sec-websocket-protocol"]; // and no empty items in the list.
-  const names = offered?.split(",").map((name) => name.trim()).filter(Boolean) ?? [];
+  const names = listOf(offered ?? null);
   if (names.length > 0) headers["sec-websocket-protocol"] = names.join(",");
   else delete headers["sec-websocket-protocol"];
 }
