@@ -17,6 +17,7 @@ import {
   KEYS,
   type TextSetting,
 } from "./config/schema.ts";
+import { findTabbedLine, LEADING_ZERO, parseAsText } from "./config/yaml.ts";
 
 export { type Action, type Flags, HELP, parseFlags } from "./config/flags.ts";
 export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG, type TextSetting } from "./config/schema.ts";
@@ -187,22 +188,6 @@ function readFileSettings(
   return settings;
 }
 
-/** Finds the first line that a tab indents, which to YAML is no indentation; JSON may have them. */
-function findTabbedLine(text: string): number | null {
-  if (/^\ufeff?\s*\{/.test(text)) return null;
-  const line = text.split("\n").findIndex((line) => /^ *\t\s*[^\s#]/.test(line));
-  return line < 0 ? null : line + 1;
-}
-
-/** Reads a YAML text with every value as it was written; `null` where types are named, which cannot be. */
-function parseAsText(text: string): unknown {
-  try {
-    return parse(text, { schema: "failsafe" });
-  } catch {
-    return null;
-  }
-}
-
 function isMapping(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === "object" &&
     Object.getPrototypeOf(value) === Object.prototype;
@@ -227,9 +212,6 @@ function readEnvSettings(
 function variableOf(path: string): string {
   return `RELAY_${path.replaceAll(".", "_").toUpperCase()}`;
 }
-
-/** A number that some read as octal and some as decimal. */
-const LEADING_ZERO = /^[+-]?0\d/;
 
 /** Says in words what a key wants, in view of what it was given. */
 function wantedOf(path: string, value: unknown): string {

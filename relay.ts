@@ -5,7 +5,7 @@
  */
 
 import { Admission, type Rejection } from "./admission/admission.ts";
-import { pathOf } from "./admission/handshake.ts";
+import { urlOf as urlOfTarget } from "./admission/request.ts";
 import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
@@ -166,7 +166,7 @@ async function listen<Message, Data>(
     transport.listen({
       admit: (request, peer) =>
         answerHealth(
-          { method: request.method, path: pathOf(request.target) },
+          { method: request.method, path: urlOfTarget(request.target)?.pathname ?? "" },
           !admission.draining,
         ) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),

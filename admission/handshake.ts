@@ -6,6 +6,7 @@
  */
 
 import { STATUS_CODE } from "@std/http";
+import { listOf, namesItem, parameterOf, TOKEN_PREFIX, tokenOf, urlOf } from "./request.ts";
 
 /** The reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
 export const REJECTIONS = [
@@ -119,9 +120,6 @@ export const HEAD_TOO_LARGE: Refusal = bad(
 /** The subprotocol that is always known, and asks for no more than the relay does: browsers send tokens beside it. */
 const SUBPROTOCOL = "relay";
 
-/** The prefix of a token among the subprotocols. */
-const TOKEN_PREFIX = "bearer.";
-
 /** Reads what a request says about joining. */
 export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
   const { method, target, headers, hosts, header } = request;
@@ -129,7 +127,7 @@ export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Han
   const subprotocols = listOf(header("sec-websocket-protocol"));
   return {
     method,
-    path: pathOf(target),
+    path: url?.pathname ?? "",
     headers,
     hosts,
     upgrade: namesItem(header("upgrade"), "websocket") &&
@@ -273,41 +271,6 @@ function checkAddress(_: Handshake, state: RelayState): Refusal | null {
   if (state.connectedFromAddress < state.maxConnectionsPerAddress) return null;
   const status = STATUS_CODE.TooManyRequests;
   return { ...unavailable("per_ip", "this address has too many connections"), status };
-}
-
-function tokenOf(authorization: string | null, subprotocols: readonly string[]): string | null {
-  const [, bearer] = /^bearer +(\S+)$/i.exec(authorization ?? "") ?? [];
-  if (bearer !== undefined) return bearer;
-  const offered = subprotocols.find((name) => name.startsWith(TOKEN_PREFIX));
-  return offered?.slice(TOKEN_PREFIX.length) ?? null;
-}
-
-/** Reads a parameter of a query, in which a plus is a plus: tokens may have it. */
-function parameterOf(url: URL | null, name: string): string | null {
-  if (!url || name === "") return null;
-  return new URLSearchParams(url.search.replaceAll("+", "%2B")).get(name);
-}
-
-/** Reads the path of a request target, without its query; empty if it has none. */
-export function pathOf(target: string): string {
-  return urlOf(target)?.pathname ?? "";
-}
-
-/** Reads a target (RFC 9112 §3.2) whatever host it names; `null` for one that is no path and no URL. */
-function urlOf(target: string): URL | null {
-  const local = target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, "");
-  if (local === target && !target.startsWith("/")) return null;
-  return URL.parse(`http://relay${local.startsWith("/") ? "" : "/"}${local}`);
-}
-
-/** Reads a comma-separated header; empty items do not count (RFC 9110 §5.6.1). */
-function listOf(header: string | null): string[] {
-  return (header ?? "").split(",").map((item) => item.trim()).filter(Boolean);
-}
-
-/** Tells whether a comma-separated header has an item, whatever its case. */
-function namesItem(header: string | null, item: string): boolean {
-  return listOf(header).some((each) => each.toLowerCase() === item);
 }
 
 function bad(status: number, body: string, headers: Record<string, string> = {}): Refusal {

@@ -19,6 +19,7 @@ import {
   MAX_HEAD_BYTES,
   UNREADABLE,
 } from "../../admission/handshake.ts";
+import { listOf } from "../../admission/request.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
 import type { Answer, ListenOptions, Transport, TransportListener } from "../transport.ts";
 import { ReasonedWebSocket, WsClients } from "./clients.ts";
@@ -175,7 +176,7 @@ function read(request: IncomingMessage): HandshakeRequest {
 function tidy({ headers }: IncomingMessage): void {
   headers.upgrade = "websocket"; // It allows no other protocols beside it,
   const offered = headers["sec-websocket-protocol"]; // and no empty items in the list.
-  const names = offered?.split(",").map((name) => name.trim()).filter(Boolean) ?? [];
+  const names = listOf(offered ?? null);
   if (names.length > 0) headers["sec-websocket-protocol"] = names.join(",");
   else delete headers["sec-websocket-protocol"];
 }
