@@ -71,7 +71,7 @@ export function relay(transport: "native" | "ws", root = ROOT): Peer {
         ]
         : [],
       ...[Deno.execPath(), "run", "-A", "--quiet", `${root}main.ts`],
-      ...[`--port=${port}`, "--metrics-port=0"],
+      ...[`--config=${root}config.yaml`, `--port=${port}`, "--metrics-port=0"],
     ],
   };
 }
