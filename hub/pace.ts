@@ -15,7 +15,7 @@ const BUSY_MILLISECONDS = 20;
 /** A member that took data so recently takes data; one that has not is stuck. */
 const ALIVE_MILLISECONDS = 100;
 
-/** The same when several members flood at once, which keeps the machines of all others busy. */
+/** The same in a flood, which keeps the machines of all others busy. */
 const FLOODED_MILLISECONDS = 300;
 
 /**
@@ -116,7 +116,7 @@ export class Pace {
     const { authors, bystanders } = flood() ?? { authors: 0, bystanders: ready };
     if (bystanders === 0) return false;
     if (quietest < ALIVE_MILLISECONDS && isCrowd(alive, ready)) return false;
-    const patience = authors > 1 ? FLOODED_MILLISECONDS : ALIVE_MILLISECONDS;
+    const patience = authors > 0 ? FLOODED_MILLISECONDS : ALIVE_MILLISECONDS;
     const crowded = authors > 0 && isCrowd(recent, bystanders);
     this.#waiting = (crowded || quietest < patience) && this.#budget > 0;
     return !this.#waiting;
