@@ -27,6 +27,7 @@ export {
   type Membership,
 } from "./hub/connection.ts";
 export type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
+export type { Batch, Order, Ordered, Section } from "./hub/order.ts";
 
 /** The bytes that may wait for their place in the order, or this many of the largest messages. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024, MAX_QUEUED_MESSAGES = 4;

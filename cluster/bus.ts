@@ -1,0 +1,48 @@
+/**
+ * The contract of a bus: it carries batches between relays and gives all of them one order.
+ *
+ * @module
+ */
+
+import type { Order, Ordered } from "../hub.ts";
+
+/**
+ * The state of a bus. `connected`: batches pass. `reconnecting`: the engine does not answer, for less
+ * than the patience. `lost`: for longer.
+ */
+export type BusState = "connected" | "reconnecting" | "lost";
+
+/** What a bus tells its relay. Called in the order in which it happens; no method may throw. */
+export interface BusListener extends Ordered {
+  /** Is told of each change of {@link Bus.state}. */
+  stateChanged(state: BusState): void;
+  /**
+   * Is told that messages are certainly missing between the batches before and after this call.
+   *
+   * @param why For the log: what was found.
+   */
+  lost(why: string): void;
+}
+
+/** The numbers of a bus. They only ever grow. */
+export interface BusStats {
+  /** Batches, and their bytes as the engine counts them, by direction. */
+  readonly batches: { readonly in: number; readonly out: number };
+  readonly bytes: { readonly in: number; readonly out: number };
+  /** Times at which messages were certainly missing. */
+  readonly gaps: number;
+}
+
+/** A bus that is connected to its engine. */
+export interface Bus extends Order {
+  /** Whether batches pass. */
+  readonly state: BusState;
+  /** The engine as the log names it, without passwords; for example `nats://10.0.0.5:4222`. */
+  readonly engine: string;
+  /** Takes a snapshot of the numbers. */
+  stats(): BusStats;
+  /** Begins to deliver to a listener, from the first batch after the present end of the order. */
+  start(listener: BusListener): void;
+  /** Disconnects. A batch that is under way may be lost: the hub waits for its own before. */
+  stop(): Promise<void>;
+}

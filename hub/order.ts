@@ -1,0 +1,47 @@
+/**
+ * The contract between the hub and what decides the order when several relays act as one.
+ *
+ * Alone, the hub itself decides it. In a cluster the hub hands over what came in, in batches, and
+ * is handed the batches of all relays, its own included, in the one order of the cluster.
+ *
+ * @module
+ */
+
+/** The messages of one room as they travel between relays. */
+export interface Section {
+  /** The room. */
+  readonly room: string;
+  /** The messages as WebSocket frames of a server: whole, unmasked, one after the other. */
+  readonly frames: Uint8Array;
+  /** Where in `frames` the frame of each message ends. */
+  readonly ends: readonly number[];
+}
+
+/** What one relay puts into the order in one go: at most one section for each room. */
+export type Batch = readonly Section[];
+
+/** Decides the order of batches among relays. */
+export interface Order {
+  /** The bytes of frames that a batch with one section may hold. */
+  readonly maxBatchBytes: number;
+  /**
+   * Puts a batch into the order, however long that takes and however often it has to be tried. It is
+   * there once {@link Ordered.deliver} was called with it, as the relay's own; no other may be
+   * appended before.
+   */
+  append(batch: Batch): void;
+  /** Stops deliveries soon: the hub holds enough that it could not pass on yet. */
+  pause(): void;
+  /** Lets deliveries go on. */
+  resume(): void;
+}
+
+/** The hub's side of the order. */
+export interface Ordered {
+  /**
+   * Takes the next batch of the order.
+   *
+   * @param own Whether it is the one that this relay appended.
+   */
+  deliver(batch: Batch, own: boolean): void;
+}
