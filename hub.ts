@@ -267,7 +267,6 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
       this.#paused.delete(sender);
       sender.connection.resume!();
     }
-    if (next === 0) this.#wake();
-    else if (next !== null) this.#timer = setTimeout(() => this.#turn(), next);
+    if (next !== null) this.#timer = setTimeout(() => this.#turn(), next);
   }
 }

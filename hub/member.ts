@@ -5,7 +5,6 @@
  */
 
 import type { Connection, Member } from "./connection.ts";
-import type { Pulse } from "./pace.ts";
 import type { Line } from "./queue.ts";
 import type { TokenBucket } from "./rate_limit.ts";
 
@@ -15,16 +14,22 @@ export interface Lag {
   position: number;
   /** The bytes that its socket held when it was last looked at. */
   held: number;
-  /** Whether it is further behind than a member may be. */
-  falling: boolean;
+  /** The bytes that it had not been sent when it was last looked at. */
+  unsent: number;
 }
 
 /** A member inside the hub. */
 export class Tracked<Message, Data> implements Member {
   /** Its messages that wait for their place in the order; `null` if it has never sent one. */
   line: Line<Message, Tracked<Message, Data>> | null = null;
-  /** When its socket takes data; `null` if it has never lagged. */
-  pulse: Pulse | null = null;
+  /** The time at which its socket was last seen to take data: that is looked at while it lags. */
+  tookAt = -Infinity;
+  /** The time at which it last began to lag. */
+  laggedAt = -Infinity;
+  /** The time at which it was last seen to flood. */
+  floodedAt = -Infinity;
+  /** The time at which it was last further behind than a member may be. */
+  fellAt = -Infinity;
   /** Where it is while it lags; `null` at the head. */
   lag: Lag | null = null;
   /** Whether it has joined and not left. */

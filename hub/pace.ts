@@ -1,31 +1,28 @@
 /**
- * The pace of a room: may the head of its log move on, or does it wait for members that lag?
+ * The pace of a room: may the head of its log move on, or does it wait before members fall off the log?
  *
- * The head keeps to the pace of the crowd: it waits while a good part of the members that take data
- * are behind, so a flood is held back where it comes from. It also waits before a member that takes
- * data falls off the log; that is charged to a budget, so an honest burst costs nobody, and a client
- * that is steadily too slow is found out. It never waits for members that take nothing.
+ * It waits for a crowd that takes data, so a flood is held back where it comes from. For a few it waits
+ * out of a budget, so an honest burst costs nobody, and a client that is steadily too slow is found
+ * out. For members that take nothing it does not wait. Senders with little waiting are not held up: see
+ * `Room`.
  *
  * @module
  */
 
-/** A member that took data so recently, in milliseconds, is taking it as fast as it can. */
-const BUSY_MILLISECONDS = 20;
-
-/** A member that took data so recently takes data; one that has not is stuck. */
+/** A member that took data so recently, in milliseconds, takes data; one that has not is stuck. */
 const ALIVE_MILLISECONDS = 100;
 
 /** The same in a flood, which keeps the machines of all others busy. */
-const FLOODED_MILLISECONDS = 300;
+const FLOODED_MILLISECONDS = 1000;
 
 /**
- * The same while waiting would delay no one but the authors of a flood and members on slow lines: the
- * kernel takes data for a slow line in steps that are seconds apart.
+ * The same for a member that has taken some of a flood: the kernel takes data for a slow line in steps
+ * that are seconds apart.
  */
 const PATIENT_MILLISECONDS = 5000;
 
-/** The time for which a room waits for the few, in milliseconds. */
-const BUDGET_MILLISECONDS = 1000;
+/** The times for which a room waits for the few, in milliseconds; in a flood only its authors wait. */
+const BUDGET_MILLISECONDS = { calm: 1000, flood: 5000 };
 
 /** The share of passing time by which a spent budget grows again. */
 const REGROWTH = 0.01;
@@ -35,41 +32,12 @@ const LONGEST_STEP_MILLISECONDS = 50;
 
 /** A lagging member. */
 export interface Straggler {
-  /** The time, by {@link Pace.now}, at which it last took data. */
+  /** The time, by {@link Pace.now}, at which it was last seen to take data. */
   readonly tookAt: number;
+  /** The time at which it was last at the head. */
+  readonly laggedAt: number;
   /** Whether it has fallen so far behind that it is lost if the head moves on. */
   readonly falling: boolean;
-}
-
-/** Senders have more waiting than fits a batch. */
-export interface Flood {
-  /** The number of such senders. */
-  readonly authors: number;
-  /** The members at the head that did not cause it and are not on slow lines themselves. */
-  readonly bystanders: number;
-}
-
-/** The intervals at which a member takes data. */
-export class Pulse {
-  /** The time at which it last took some. */
-  tookAt = -Infinity;
-  #longest = 0; // The longest interval of late.
-  #longestAt = -Infinity;
-
-  /** Notes that it took data. */
-  beat(now: number): void {
-    const interval = now - this.tookAt;
-    if (interval >= this.#longest || now - this.#longestAt > PATIENT_MILLISECONDS) {
-      this.#longest = interval;
-      this.#longestAt = now;
-    }
-    this.tookAt = now;
-  }
-
-  /** Tells whether it has of late taken data in steps so far apart that its line must be slow. */
-  isSlow(now: number): boolean {
-    return this.#longest >= ALIVE_MILLISECONDS && now - this.#longestAt < PATIENT_MILLISECONDS;
-  }
 }
 
 /** What is known about a room before a batch. */
@@ -78,52 +46,80 @@ export interface Situation {
   readonly ready: number;
   /** The members behind the head. */
   readonly stragglers: Iterable<Straggler>;
-  /** Finds out whether there is a flood. */
-  flood(): Flood | null;
+  /** Counts, if somebody floods, the members at the head that are not its authors and keep up; else `null`. */
+  bystanders(): number | null;
 }
 
-/** The budget of a room and its sense of time. */
+/** The time that is left for waiting. */
+class Budget {
+  readonly #most: number;
+  #left: number;
+  #spending = false;
+
+  constructor(milliseconds: number) {
+    this.#most = this.#left = milliseconds;
+  }
+
+  tick(passed: number, step: number): void {
+    if (this.#spending) this.#left -= step;
+    this.#left = Math.min(this.#most, this.#left + passed * REGROWTH);
+    this.#spending = false;
+  }
+
+  /** Begins to spend it, until the next tick, and tells whether there is some. */
+  spend(): boolean {
+    return this.#spending = this.#left > 0;
+  }
+}
+
+/** The budgets of a room and its sense of time. */
 export class Pace {
   /** The time in milliseconds, as far as this process was there to see it. */
   now = 0;
-  #budget = BUDGET_MILLISECONDS;
   #at = -Infinity;
-  #waiting = false;
+  readonly #calm = new Budget(BUDGET_MILLISECONDS.calm);
+  readonly #flood = new Budget(BUDGET_MILLISECONDS.flood);
 
   /** Moves the time on; to be called whenever the room is looked at. `at` is a clock's milliseconds. */
   tick(at: number): void {
-    const passed = Math.max(0, Math.min(at - this.#at, BUDGET_MILLISECONDS / REGROWTH));
+    const passed = Math.max(0, at - this.#at);
     const step = Math.min(passed, LONGEST_STEP_MILLISECONDS);
-    if (this.#waiting) this.#budget -= step;
-    this.#budget = Math.min(BUDGET_MILLISECONDS, this.#budget + passed * REGROWTH);
-    this.#waiting = false;
+    this.#calm.tick(passed, step);
+    this.#flood.tick(passed, step);
     this.now += step;
     this.#at = at;
   }
 
-  /** Decides whether the head may move on now. */
-  mayMoveOn({ ready, stragglers, flood }: Situation): boolean {
-    let busy = 0, alive = 0, recent = 0, quietest = Infinity;
-    for (const { tookAt, falling } of stragglers) {
-      const quiet = this.now - tookAt;
-      if (quiet < BUSY_MILLISECONDS) busy++;
-      if (quiet < ALIVE_MILLISECONDS) alive++;
-      if (quiet < PATIENT_MILLISECONDS) recent++;
-      if (falling) quietest = Math.min(quietest, quiet);
-    }
-    if (busy > ready) return false;
-    if (quietest >= PATIENT_MILLISECONDS) return true;
-    const { authors, bystanders } = flood() ?? { authors: 0, bystanders: ready };
-    if (bystanders === 0) return false;
-    if (quietest < ALIVE_MILLISECONDS && isCrowd(alive, ready)) return false;
-    const patience = authors > 0 ? FLOODED_MILLISECONDS : ALIVE_MILLISECONDS;
-    const crowded = authors > 0 && isCrowd(recent, bystanders);
-    this.#waiting = (crowded || quietest < patience) && this.#budget > 0;
-    return !this.#waiting;
+  /** Decides whether the head may move on now, as far as that is a matter of the members behind it. */
+  mayMoveOn({ ready, stragglers, bystanders }: Situation): boolean {
+    const behind = [...stragglers];
+    const falling = behind.filter(({ falling }) => falling);
+    if (!falling.some((each) => this.#tookWithin(PATIENT_MILLISECONDS, each))) return true;
+    const keepingUp = bystanders();
+    if (keepingUp === 0) return false;
+    const alive = behind.filter((each) => this.#tookWithin(ALIVE_MILLISECONDS, each));
+    if (alive.some(({ falling }) => falling) && isCrowd(alive.length, ready)) return false;
+    const flooded = keepingUp !== null;
+    const worthIt = falling.some((each) => this.#tookWithin(this.#patience(each, flooded), each));
+    return !worthIt || !(flooded ? this.#flood : this.#calm).spend();
+  }
+
+  #patience({ tookAt }: Straggler, flooded: boolean): number {
+    if (!flooded) return ALIVE_MILLISECONDS;
+    return isOfLate(tookAt, this.now) ? PATIENT_MILLISECONDS : FLOODED_MILLISECONDS;
+  }
+
+  #tookWithin(milliseconds: number, { tookAt, laggedAt }: Straggler): boolean {
+    return this.now - Math.max(tookAt, laggedAt) < milliseconds;
   }
 }
 
 /** Tells whether the members behind are too many to be at fault themselves. */
 function isCrowd(behind: number, ready: number): boolean {
   return behind > 1 && 2 * behind > ready;
+}
+
+/** Tells whether something has happened lately enough to say what a member is like; a flood has pauses, too. */
+export function isOfLate(at: number, now: number): boolean {
+  return now - at < PATIENT_MILLISECONDS;
 }

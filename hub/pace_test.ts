@@ -19,12 +19,12 @@ function setUp() {
 const situation = (
   ready: number,
   stragglers: Straggler[],
-  flood: { authors: number; bystanders: number } | null = null,
-): Situation => ({ ready, stragglers, flood: () => flood });
+  bystanders: number | null = null,
+): Situation => ({ ready, stragglers, bystanders: () => bystanders });
 
 /** Members that have just taken data, each time one looks. */
 const taking = (pace: Pace, count: number, falling = true): Straggler[] =>
-  Array.from({ length: count }, () => ({ tookAt: pace.now, falling }));
+  Array.from({ length: count }, () => ({ tookAt: pace.now, laggedAt: 0, falling }));
 
 Deno.test("Pace lets the head move on while nobody lags", () => {
   assertEquals(pauseOf(setUp(), () => situation(3, []), 1), 0);
@@ -33,7 +33,7 @@ Deno.test("Pace lets the head move on while nobody lags", () => {
 
 Deno.test("Pace does not wait for a member that has long taken nothing", () => {
   const pace = setUp();
-  const stuck = { tookAt: -1000, falling: true };
+  const stuck = { tookAt: -1000, laggedAt: -1000, falling: true };
   assertEquals(pauseOf(pace, () => situation(1, [stuck, stuck, stuck]), 1), 0);
 });
 
@@ -62,14 +62,23 @@ Deno.test("Pace does not wait for members that lag without being lost", () => {
 
 Deno.test("Pace holds a flood back for slow lines where that delays only the flood's author", () => {
   const pace = setUp();
-  const line = { tookAt: pace.now, falling: true };
-  const paused = pauseOf(pace, () => situation(1, [line], { authors: 1, bystanders: 0 }), 1);
+  const line = { tookAt: pace.now, laggedAt: 0, falling: true };
+  const paused = pauseOf(pace, () => situation(1, [line], 0), 1);
   assert(paused > 4900 && paused < 5100, `${paused}`);
+});
+
+Deno.test("Pace holds a flood for a second for a member that takes nothing, longer for one that did", () => {
+  const stuck = { tookAt: -Infinity, laggedAt: 0, falling: true };
+  const forStuck = pauseOf(setUp(), () => situation(9, [stuck], 8), 1);
+  assert(forStuck > 900 && forStuck < 1100, `${forStuck}`);
+  const slow = { tookAt: 0, laggedAt: 0, falling: true };
+  const forSlow = pauseOf(setUp(), () => situation(9, [slow], 8), 1);
+  assert(forSlow > 4900 && forSlow < 5100, `${forSlow}`);
 });
 
 Deno.test("Pace does not blame members for a time in which the process stood still", () => {
   const pace = setUp();
-  const member = { tookAt: pace.now, falling: true };
+  const member = { tookAt: pace.now, laggedAt: 0, falling: true };
   pace.tick(10_000);
   assert(!pace.mayMoveOn(situation(1, [member])));
 });

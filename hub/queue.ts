@@ -11,7 +11,7 @@
 export const MESSAGE_BYTES = 64;
 
 /** The bytes that one line may hand out before it is the next line's turn. */
-const QUANTUM_BYTES = 16 * 1024;
+export const QUANTUM_BYTES = 16 * 1024;
 
 /** A sender that has more than this waiting is flooding, until it has nothing waiting. */
 export const FLOOD_BYTES = 256 * 1024;
@@ -94,7 +94,7 @@ export class Queue<Message, Sender> {
   /** The memory that they take up. */
   bytes = 0;
   #arrivals = 0;
-  readonly #lines: Line<Message, Sender>[] = []; // In the order in which they are served.
+  #lines: Line<Message, Sender>[] = []; // In the order in which they are served.
 
   /** The lines that hold messages. */
   get lines(): Iterable<Line<Message, Sender>> {
@@ -109,12 +109,28 @@ export class Queue<Message, Sender> {
     if (line.length === 1) this.#lines.push(line);
   }
 
-  /** Takes the next batch: some from each line in turn, and what was taken in the order of arrival. */
-  take(bounds: BatchBounds): Queued<Message, Sender>[] {
+  /**
+   * Takes the next batch: some from each line in turn, and what was taken in the order of arrival.
+   *
+   * @param waits Tells which lines have to wait. Default: none.
+   */
+  take(
+    bounds: BatchBounds,
+    waits?: (line: Line<Message, Sender>) => boolean,
+  ): Queued<Message, Sender>[] {
+    if (!waits) return this.#take(this.#lines, bounds);
+    const waiting = this.#lines.filter(waits);
+    const others = this.#lines.filter((line) => !waits(line));
+    const batch = this.#take(others, bounds);
+    this.#lines = [...others, ...waiting];
+    return batch;
+  }
+
+  #take(lines: Line<Message, Sender>[], bounds: BatchBounds): Queued<Message, Sender>[] {
     const batch: Queued<Message, Sender>[] = [];
     let bytes = 0, visits = 0;
-    while (this.#lines.length > 0 && batch.length < bounds.messages) {
-      const [line] = this.#lines;
+    while (lines.length > 0 && batch.length < bounds.messages) {
+      const [line] = lines;
       if (batch.length > 0 && bytes + costOf(line.first) > bounds.bytes) break;
       let quantum = QUANTUM_BYTES;
       visits++;
@@ -127,8 +143,8 @@ export class Queue<Message, Sender> {
         line.length > 0 && quantum > 0 && batch.length < bounds.messages &&
         bytes + costOf(line.first) <= bounds.bytes
       );
-      this.#lines.shift();
-      if (line.length > 0) this.#lines.push(line);
+      lines.shift();
+      if (line.length > 0) lines.push(line);
     }
     this.length -= batch.length;
     this.bytes -= bytes;

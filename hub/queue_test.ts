@@ -102,3 +102,16 @@ Deno.test("Queue of 262,144 messages is not slower per message than one of 256",
   const few = median(256, 201), many = median(262_144, 3);
   assert(many < 4 * few, `${many} ms against ${few} ms`);
 });
+
+Deno.test("Queue passes over lines that have to wait, and serves them later", () => {
+  const queue = new Queue<string, string>();
+  const alice = new Line<string, string>("alice"), bob = new Line<string, string>("bob");
+  for (const message of ["a", "b"]) queue.push(alice, message, 1);
+  queue.push(bob, "c", 1);
+  const bounds = { bytes: 1000, messages: 10 };
+  const texts = (batch: { message: string }[]) => batch.map(({ message }) => message);
+  assertEquals(texts(queue.take(bounds, (line) => line === alice)), ["c"]);
+  assertEquals([queue.length, [...queue.lines]], [2, [alice]]);
+  assertEquals(texts(queue.take(bounds)), ["a", "b"]);
+  assertEquals([queue.length, queue.bytes], [0, 0]);
+});

@@ -11,14 +11,17 @@
 import type { Encoded } from "./connection.ts";
 import { type Entry, Log, type Origin } from "./log.ts";
 import type { Tracked } from "./member.ts";
-import { type Flood, Pace, Pulse, type Situation, type Straggler } from "./pace.ts";
-import { MESSAGE_BYTES, Queue, type Queued } from "./queue.ts";
+import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
+import { type BatchBounds, MESSAGE_BYTES, QUANTUM_BYTES, Queue, type Queued } from "./queue.ts";
 
 /** The bytes that a batch may hold; a single message may be larger. */
 const MAX_BATCH_BYTES = 256 * 1024;
 
 /** A member whose socket holds more than this is lagging. */
 const HIGH_WATER_BYTES = 128 * 1024;
+
+/** How far behind a member may fall while a flood waits for it and others do not, as a multiple of what it may. */
+const MOST_OVERSHOOT = 1.5;
 
 /** The time until a room looks again whether it may move on, in milliseconds. */
 const PAUSE_MILLISECONDS = 1;
@@ -117,18 +120,17 @@ export class Room<Message, Data> {
    * Feeds the laggards and, if it is time, delivers one batch.
    *
    * @param at The time in milliseconds.
-   * @returns The milliseconds until the next turn: 0 for one at the end of this turn of the event loop,
-   * `null` if there is nothing to do until somebody publishes.
+   * @returns The milliseconds until the next turn; `null` if there is nothing to do until somebody publishes.
    */
   turn(at: number): number | null {
     this.#pace.tick(at);
     const rest = this.#feed();
     if (this.queue.length > 0) {
       this.#findLaggards();
-      if (!this.#pace.mayMoveOn(this.#situation())) return PAUSE_MILLISECONDS;
-      this.#moveOn();
+      if (this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
+      else this.#moveOthers();
     }
-    if (this.queue.length > 0) return 0;
+    if (this.queue.length > 0) return PAUSE_MILLISECONDS;
     if (this.#closing) this.#dismissReady();
     return this.#laggards.size > 0 ? rest : null;
   }
@@ -141,7 +143,7 @@ export class Room<Message, Data> {
     for (const member of this.#laggards) {
       const lag = member.lag!;
       let held = member.connection.backlog();
-      if (held < lag.held) member.pulse!.beat(now);
+      if (held < lag.held) member.tookAt = now;
       while (held < this.#highWater && lag.position < this.#log.head) {
         const entry = this.#log.at(lag.position++);
         this.#give(member, entry);
@@ -149,10 +151,11 @@ export class Room<Message, Data> {
       }
       lag.held = member.connection.backlog();
       const behind = this.#log.behind(lag.position);
+      lag.unsent = lag.held + behind;
+      if (this.#isFalling(member)) member.fellAt = now;
       if (behind === 0 && lag.held <= this.#highWater) this.#catchUp(member);
-      lag.falling = lag.held + behind > this.#options.maxBacklogBytes;
       needed = Math.min(needed, lag.position);
-      quiet = Math.min(quiet, now - member.pulse!.tookAt);
+      quiet = Math.min(quiet, now - Math.max(member.tookAt, member.laggedAt));
     }
     this.#log.release(needed, now);
     return Math.max(PAUSE_MILLISECONDS, Math.min(quiet / 8, LONGEST_REST_MILLISECONDS));
@@ -169,44 +172,70 @@ export class Room<Message, Data> {
     for (const member of this.#ready) {
       const held = member.connection.backlog();
       if (held <= this.#highWater) continue;
-      const falling = held > this.#options.maxBacklogBytes;
-      member.lag = { position: this.#log.head, held, falling };
-      member.pulse ??= new Pulse();
-      member.pulse.tookAt = this.#pace.now; // It was at the head until now.
+      member.lag = { position: this.#log.head, held, unsent: held };
+      member.laggedAt = this.#pace.now;
       this.#ready.delete(member);
       this.#laggards.add(member);
     }
   }
 
   #situation(): Situation {
-    return { ready: this.#ready.size, stragglers: this.#stragglers(), flood: () => this.#flood() };
+    return {
+      ready: this.#ready.size,
+      stragglers: this.#stragglers(),
+      bystanders: () => this.#bystanders(),
+    };
   }
 
-  #flood(): Flood | null {
-    const lines = [...this.queue.lines].filter(({ flooding }) => flooding);
-    if (lines.length === 0) return null;
-    const authors = new Set(lines.map(({ sender }) => sender));
-    let bystanders = 0;
-    for (const member of this.#ready) {
-      if (!authors.has(member) && !member.pulse?.isSlow(this.#pace.now)) bystanders++;
+  /** Counts those at the head that keep up with a flood; `null` if nobody floods. */
+  #bystanders(): number | null {
+    const { now } = this.#pace;
+    let flood = false;
+    for (const { sender, flooding } of this.queue.lines) {
+      if (flooding) sender.floodedAt = now;
+      flood ||= isOfLate(sender.floodedAt, now);
     }
-    return { authors: authors.size, bystanders };
+    if (!flood) return null;
+    return [...this.#ready].filter(({ floodedAt, fellAt }) =>
+      !isOfLate(floodedAt, now) && !isOfLate(fellAt, now)
+    ).length;
+  }
+
+  #isFalling({ lag }: Tracked<Message, Data>): boolean {
+    return lag!.unsent > this.#options.maxBacklogBytes;
   }
 
   *#stragglers(): Generator<Straggler> {
-    for (const { lag, pulse } of this.#laggards) {
-      yield { tookAt: pulse!.tookAt, falling: lag!.falling };
+    for (const member of this.#laggards) {
+      const { tookAt, laggedAt } = member;
+      yield { tookAt, laggedAt, falling: this.#isFalling(member) };
     }
   }
 
   /** Delivers a batch, without the members that have fallen off. */
   #moveOn(): void {
-    const { evictSlow, maxBatchDeliveries } = this.#options;
-    const fallen = [...this.#laggards].filter(({ lag }) => lag!.falling);
+    const { evictSlow } = this.#options;
+    const fallen = [...this.#laggards].filter((member) => this.#isFalling(member));
     if (evictSlow) fallen.forEach(evictSlow);
-    const messages = Math.max(1, Math.floor(maxBatchDeliveries / this.size));
-    this.#deliver(this.queue.take({ bytes: MAX_BATCH_BYTES, messages }));
+    this.#deliver(this.queue.take(this.#batchBounds()));
     if (!evictSlow) { for (const member of fallen) this.#skip(member); }
+  }
+
+  /** Delivers a batch of those who have little waiting, as long as nobody falls too far behind by that. */
+  #moveOthers(): void {
+    const most = MOST_OVERSHOOT * this.#options.maxBacklogBytes;
+    if ([...this.#laggards].some(({ lag }) => lag!.unsent > most)) return;
+    const { now } = this.#pace;
+    const batch = this.queue.take(
+      this.#batchBounds(),
+      ({ bytes, sender }) => bytes > QUANTUM_BYTES || isOfLate(sender.floodedAt, now),
+    );
+    if (batch.length > 0) this.#deliver(batch);
+  }
+
+  #batchBounds(): BatchBounds {
+    const messages = Math.max(1, Math.floor(this.#options.maxBatchDeliveries / this.size));
+    return { bytes: MAX_BATCH_BYTES, messages };
   }
 
   #deliver(batch: Queued<Message, Tracked<Message, Data>>[]): void {

@@ -99,14 +99,19 @@ class Client implements Connection<Buffer> {
     this.#webSocket.resume();
   }
 
-  /** Counts what was read, and lets the other clients have their turn after a good piece of it. */
+  /**
+   * Counts what was read, and lets the other clients have their turn after a good piece of it. That takes
+   * a timer that begins after this turn's work: Deno looks at other sockets only when its loop rests.
+   */
   read(bytes: number): void {
     this.#readBytes += bytes;
     if (this.#readBytes < MAX_READ_BYTES) return;
     this.#readBytes = 0;
     this.#webSocket.pause();
     setImmediate(() => {
-      if (!this.#held) this.#webSocket.resume();
+      setTimeout(() => {
+        if (!this.#held) this.#webSocket.resume();
+      });
     });
   }
 
