@@ -11,6 +11,7 @@ import { WebSocket } from "ws";
 import type { Seat } from "../../admission/admission.ts";
 import type { Connection, Ending, Member, Membership } from "../../hub.ts";
 import { CLOSE } from "../close.ts";
+import { Unread } from "../unread.ts";
 import type { WsMessage } from "./frames.ts";
 
 /** Gives the close frame that `ws` itself sends for a message that is too big the reason of the contract. */
@@ -27,7 +28,7 @@ const FAREWELL_SECONDS = 1;
 /** How many times within the idle timeout all clients are looked at. */
 const SWEEPS = 20;
 
-/** After so many sweeps in silence a client is pinged: half of the timeout has passed for certain. */
+/** After so many sweeps without a word from it a client is pinged: half of the timeout has passed for certain. */
 const PING_AFTER = SWEEPS / 2;
 
 /** After so many sweeps in silence a client is evicted: the timeout has passed for certain. */
@@ -44,7 +45,9 @@ class Client implements Connection<Buffer> {
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
   readonly #seat: Seat;
+  readonly #unread = new Unread();
   #bytesRead: number;
+  #unheard = 0; // In sweeps, as is silence: to be unheard and to have nothing left to read.
   #silence = 0;
   #held = false; // By the hub.
   #readBytes = 0; // In this turn of the event loop, or in several small reads.
@@ -65,6 +68,7 @@ class Client implements Connection<Buffer> {
   }
 
   write(frames: Buffer): void {
+    this.#unread.add(frames.length);
     this.#socket.write(frames);
   }
 
@@ -114,13 +118,15 @@ class Client implements Connection<Buffer> {
     this.#seat.release();
   }
 
-  /** Pings it at half of the timeout if it has sent nothing, and tells whether all of it has passed so. */
-  sweep(): boolean {
+  /** Pings it at each half of the timeout in which it sent nothing, and tells whether all of it passed in silence. */
+  sweep(seconds: number): boolean {
     const { bytesRead } = this.#socket;
-    if (bytesRead !== this.#bytesRead) {
-      this.#bytesRead = bytesRead;
-      this.#silence = 0;
-    } else if (++this.#silence === PING_AFTER) this.#webSocket.ping();
+    const heard = bytesRead !== this.#bytesRead;
+    this.#bytesRead = bytesRead;
+    this.#unheard = heard ? 0 : this.#unheard + 1;
+    if (!heard && this.#unheard % PING_AFTER === 0) this.#webSocket.ping();
+    const reading = this.#unread.pass(seconds, this.backlog());
+    this.#silence = heard || reading ? 0 : this.#silence + 1;
     return this.#silence >= DROP_AFTER;
   }
 }
@@ -138,7 +144,8 @@ export class WsClients {
 
   /** Begins to watch for silence. */
   watch(idleTimeoutSeconds: number): void {
-    this.#sweeping = setInterval(() => this.#sweep(), idleTimeoutSeconds * 1000 / SWEEPS);
+    const seconds = idleTimeoutSeconds / SWEEPS;
+    this.#sweeping = setInterval(() => this.#sweep(seconds), seconds * 1000);
   }
 
   /** Makes an open client a member, until it ends. */
@@ -168,9 +175,9 @@ export class WsClients {
     clearInterval(this.#sweeping);
   }
 
-  #sweep(): void {
+  #sweep(seconds: number): void {
     for (const [client, member] of this.#clients) {
-      if (!client.sweep()) continue;
+      if (!client.sweep(seconds)) continue;
       this.#members.leave(member, "idle");
       client.terminate();
     }
