@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocket } from "ws";
@@ -14,13 +14,28 @@ import { CLOSE } from "../close.ts";
 import { Unread } from "../unread.ts";
 import type { WsMessage } from "./frames.ts";
 
-/** Gives the close frame that `ws` itself sends for a message that is too big the reason of the contract. */
+/** The codes with which `ws` ends a connection for a message that is too big, or in too many fragments. */
+const TOO_BIG: (number | undefined)[] = [1009, 1008];
+
+/** The codes of the errors that `ws` reports then. */
+const TOO_BIG_ERRORS = ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", "WS_ERR_TOO_MANY_BUFFERED_PARTS"];
+
+/** Gives the close frame that `ws` itself sends for a message that is too big code and reason of the contract. */
 export class ReasonedWebSocket extends WebSocket {
-  /** Closes as `ws` does, with a reason for 1009. */
+  /** Closes as `ws` does, with code and reason where it has none. */
   override close(code?: number, reason?: string | Buffer): void {
-    super.close(code, reason ?? (code === CLOSE.too_big.code ? CLOSE.too_big.reason : undefined));
+    if (reason !== undefined || !TOO_BIG.includes(code)) return super.close(code, reason);
+    super.close(CLOSE.too_big.code, CLOSE.too_big.reason);
   }
 }
+
+/** What `ws` does not make public: the fragments of the message that is arriving. */
+interface Receiving {
+  readonly _receiver: { readonly _fragments: Buffer[] };
+}
+
+/** So many fragments of a message may lie about: each takes more than a hundred bytes, however small it is. */
+const LOOSE_FRAGMENTS = 1024;
 
 /** The time that an evicted client has to take its close frame. */
 const FAREWELL_SECONDS = 1;
@@ -42,6 +57,8 @@ const NO_CLOSE_FRAME = 1006;
 
 /** The transport's side of an open client, and how long it has been silent. */
 class Client implements Connection<Buffer> {
+  /** How many pieces of the message that is arriving were put together from fragments. */
+  gathered = 0;
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
   readonly #seat: Seat;
@@ -103,6 +120,14 @@ class Client implements Connection<Buffer> {
     this.#webSocket.resume();
   }
 
+  /** Puts the fragments together that have come of a message, if there are many. */
+  gather(): void {
+    const { _fragments: pieces } = (this.#webSocket as unknown as Receiving)._receiver;
+    if (pieces.length - this.gathered <= LOOSE_FRAGMENTS) return;
+    pieces.push(Buffer.concat(pieces.splice(this.gathered)));
+    this.gathered = pieces.length;
+  }
+
   /** Counts what was read, and lets the other clients have their turn after a good piece of it. */
   read(bytes: number): void {
     this.#readBytes += bytes;
@@ -154,14 +179,18 @@ export class WsClients {
     const client = new Client(webSocket, socket, seat);
     const member = members.join(client);
     this.#clients.set(client, member);
-    socket.on("data", ({ length }: Buffer) => client.read(length));
+    socket.on("data", ({ length }: Buffer) => {
+      client.gather();
+      client.read(length);
+    });
     webSocket.on("message", (data, binary) => {
+      client.gathered = 0;
       const payload = data as Buffer; // The type that `ws` is set to hand over.
       members.publish(member, { payload, binary }, payload.length);
     });
     webSocket.on("error", (error) => {
-      const { code } = error as NodeJS.ErrnoException;
-      members.leave(member, code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? "too_big" : "error");
+      const { code = "" } = error as NodeJS.ErrnoException;
+      members.leave(member, TOO_BIG_ERRORS.includes(code) ? "too_big" : "error");
       client.terminateSoon();
     });
     webSocket.on("close", (code) => {
