@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { ConfigError } from "./config.ts";
 import type { Eviction } from "./hub.ts";
 import { CLOSE } from "./transport/close.ts";
@@ -25,6 +26,12 @@ const ENDINGS: [
     (client) => client.send(frame(OPCODE.text, new Uint8Array([0xff]))),
     "error",
   ],
+];
+
+const LAST_WORDS: [what: string, end: Uint8Array][] = [
+  ["a close frame", frame(OPCODE.close, new Uint8Array([3, 232]))],
+  ["a message that is too big", frame(OPCODE.text, "seven77")],
+  ["a breach of the protocol", frame(3)],
 ];
 
 const REFUSALS: [what: string, request: string, status: string, header: string | null][] = [
@@ -140,6 +147,22 @@ for (const transport of ["native", "ws"] as const) {
     const { evictions, messages } = relay.stats();
     assertEquals([evictions.too_big, messages], [3, 3]);
   });
+
+  for (const [what, end] of LAST_WORDS) {
+    Deno.test(`relay on ${transport} passes on what came in one packet before ${what}, but not to its sender`, async () => {
+      await using relay = await start({ limits: { max_message_bytes: 6 } });
+      await using bob = await connect(relay);
+      using alice = await RawClient.join(relay);
+      const heard: number[] = [];
+      alice.consume(({ opcode }) => heard.push(opcode));
+      alice.send(Buffer.concat([frame(OPCODE.text, "last"), end, frame(OPCODE.text, "late")]));
+      assertEquals(await bob.next(), "last");
+      await until(() => relay.stats().connected === 1, "alice to leave");
+      bob.send("end");
+      assertEquals(await bob.next(), "end");
+      assertEquals(heard.filter((opcode) => opcode !== OPCODE.close), []);
+    });
+  }
 
   Deno.test(`relay on ${transport} that is full answers 503 and admits again when a client leaves`, async () => {
     await using relay = await start({ limits: { max_connections: 2 } });

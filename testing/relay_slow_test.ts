@@ -32,25 +32,6 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "awake");
   });
 
-  Deno.test(`relay on ${transport} drops a silent client that does not read what it is sent`, async () => {
-    await using relay = await start({
-      server: { idle_timeout_seconds: 2 },
-      limits: { max_backlog_bytes: 1024 ** 3 },
-    });
-    using cathy = await RawClient.join(relay);
-    cathy.pause();
-    await using alice = await connect(relay);
-    const stuck = () => relay.stats().backlogBytes > 1024 * 1024;
-    for (let i = 0; i < 100 && !stuck(); i++) {
-      alice.send(new Uint8Array(1024 * 1024));
-      await alice.next();
-    }
-    assert(stuck(), "the kernel takes everything");
-    await until(() => relay.stats().evictions.idle === 1, "cathy to be dropped");
-    alice.send("still here");
-    assertEquals(await alice.next(), "still here");
-  });
-
   Deno.test(`relay on ${transport} finds a client slow that reads, but less than it is sent`, async () => {
     await using relay = await start();
     const others = await connectAll(relay, 4);
@@ -142,6 +123,44 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(program.stderr.includes("evicted"), false, program.stderr);
   });
 }
+
+Deno.test("relay on native drops a silent client that does not read what it is sent", async () => {
+  await using relay = await startRelay({
+    server: { idle_timeout_seconds: 2 },
+    limits: { max_backlog_bytes: 1024 ** 3 },
+  });
+  using cathy = await RawClient.join(relay);
+  cathy.pause();
+  await using alice = await connect(relay);
+  const stuck = () => relay.stats().backlogBytes > 0;
+  for (let i = 0; i < 200 && !stuck(); i++) {
+    alice.send(new Uint8Array(200_000));
+    await alice.next();
+  }
+  assert(stuck(), "the kernel takes everything");
+  await until(() => relay.stats().evictions.idle === 1, "cathy to be dropped");
+  alice.send("still here");
+  assertEquals(await alice.next(), "still here");
+});
+
+Deno.test("relay on native loses a client to Deno's own idle timeout if a message is too long on its way", async () => {
+  await using relay = await startRelay({ server: { idle_timeout_seconds: 1 } });
+  const deno = { code: 1001, reason: "No response from ping frame." };
+  const closeOf = async (client: RawClient) => {
+    let last = await client.next();
+    while (last.opcode !== OPCODE.close) last = await client.next();
+    return last.payload;
+  };
+  using sender = await RawClient.join(relay);
+  sender.send(frame(OPCODE.text, "x".repeat(1000)).subarray(0, 500));
+  assertEquals(await closeOf(sender), closePayload(deno));
+  using reader = await RawClient.join(relay);
+  await using alice = await connect(relay);
+  reader.slowDown(100_000);
+  alice.send(new Uint8Array(200_000));
+  assertEquals(await closeOf(reader), closePayload(deno));
+  await until(() => relay.stats().evictions.idle === 2, "both to leave");
+});
 
 async function bodyAndStatus(response: Response): Promise<[number, string]> {
   return [response.status, await response.text()];

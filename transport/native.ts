@@ -11,6 +11,7 @@ import type { Cause, Connection, Ending, Member, Membership } from "../hub.ts";
 import { keepServing, type Listener } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
 import type { Answer, ListenOptions, Transport } from "./transport.ts";
+import { SLOWEST_LINE } from "./unread.ts";
 
 /** A message as the platform hands it over: text or binary. */
 export type NativeMessage = string | ArrayBuffer;
@@ -195,14 +196,14 @@ class NativeConnection implements Connection<NativeMessage> {
     this.#seat.release();
   }
 
-  /** Tells whether it has been silent for all of the idle timeout, and has taken nothing of its backlog. */
-  sweep(): boolean {
+  /** Tells whether it was silent and took nothing of its backlog for all of the idle timeout, and as long as a slow line needs. */
+  sweep(seconds: number): boolean {
     const backlog = this.backlog();
     const silent = backlog > 0 && backlog >= this.#backlog && !this.heard;
     this.#silence = silent ? this.#silence + 1 : 0;
     this.#backlog = backlog;
     this.heard = false;
-    return this.#silence > SWEEPS;
+    return (this.#silence - SWEEPS) * seconds > backlog / SLOWEST_LINE;
   }
 }
 
@@ -220,7 +221,8 @@ class Clients {
   }
 
   watch(idleTimeoutSeconds: number): void {
-    this.#sweeping = setInterval(() => this.#sweep(), idleTimeoutSeconds * 1000 / SWEEPS);
+    const seconds = idleTimeoutSeconds / SWEEPS;
+    this.#sweeping = setInterval(() => this.#sweep(seconds), seconds * 1000);
   }
 
   add(connection: NativeConnection, member: Member): void {
@@ -235,9 +237,9 @@ class Clients {
     clearInterval(this.#sweeping);
   }
 
-  #sweep(): void {
+  #sweep(seconds: number): void {
     for (const [connection, member] of this.#clients) {
-      if (!connection.sweep()) continue;
+      if (!connection.sweep(seconds)) continue;
       this.#clients.delete(connection);
       this.#members.leave(member, "idle");
       connection.abandon();

@@ -30,6 +30,9 @@ export type { WsMessage } from "./frames.ts";
 
 const HANDSHAKE_TIMEOUT_SECONDS = 10;
 
+/** How many fragments a message may have beyond one for each byte: empty ones. */
+const SPARE_FRAGMENTS = 16 * 1024;
+
 /** Carries the hub on `ws`. The frames of a batch are built once; every socket is given the same buffer. */
 export const ws: Transport<WsMessage, Buffer> = {
   encode,
@@ -60,6 +63,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: options.maxMessageBytes,
+    ...{ maxFragments: options.maxMessageBytes + SPARE_FRAGMENTS }, // Its type declarations leave it out.
     handleProtocols: (_offered, request) => subprotocols.get(request) ?? false,
     WebSocket: ReasonedWebSocket,
   });

@@ -7,7 +7,7 @@ import { frame, OPCODE, RawClient } from "../../testing/raw_client.ts";
 import { scrape } from "../../testing/scrape.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
 import { tempFolder } from "../../testing/temp.ts";
-import { bounded, until } from "../../testing/wait.ts";
+import { bounded, sleep, until } from "../../testing/wait.ts";
 
 const start = ({ server, ...rest }: Changes = {}) => {
   return startRelay({ ...rest, server: { transport: "ws", ...server } });
@@ -20,6 +20,58 @@ Deno.test("ws pings a silent client before it drops it", async () => {
   assertEquals(relay.stats().connected, 1);
   await until(() => relay.stats().evictions.idle === 1, "the eviction");
   await bounded(client.ended, "the end of the connection");
+});
+
+/** Reads no faster than a slow line would, and answers pings when it comes to them. */
+function readSlowly(client: RawClient, bytesPerSecond: number): { heard: number } {
+  const read = { heard: 0 };
+  client.consume(({ opcode, payload }) => {
+    if (opcode === OPCODE.ping) client.send(frame(OPCODE.pong));
+    else read.heard += payload.length;
+  });
+  client.slowDown(bytesPerSecond);
+  return read;
+}
+
+Deno.test("ws keeps a silent client that needs longer than the idle timeout to read a message", async () => {
+  await using relay = await start({ server: { idle_timeout_seconds: 1 } });
+  using cathy = await RawClient.join(relay);
+  const read = readSlowly(cathy, 60_000);
+  await using alice = await connect(relay);
+  alice.send(new Uint8Array(250_000));
+  await until(() => read.heard === 250_000, "cathy to hear it");
+  await sleep(2.5);
+  assertEquals(relay.stats().connected, 2);
+});
+
+Deno.test("ws drops a silent client that does not read, once it has had the time to", async () => {
+  await using relay = await start({ server: { idle_timeout_seconds: 1 } });
+  using cathy = await RawClient.join(relay);
+  cathy.pause();
+  await using alice = await connect(relay);
+  alice.send(new Uint8Array(50_000));
+  await until(() => relay.stats().evictions.idle === 1, "cathy to be dropped");
+});
+
+Deno.test("ws keeps a client whose message takes longer than the idle timeout to arrive", async () => {
+  await using relay = await start({ server: { idle_timeout_seconds: 1 } });
+  await using alice = await connect(relay);
+  const pieces = 15, size = 5000;
+  const body = "x".repeat(pieces * size);
+  const whole = frame(OPCODE.text, body);
+  const piece = (at: number) => {
+    const fin = at === pieces - 1;
+    return frame(at === 0 ? OPCODE.text : OPCODE.continuation, "x".repeat(size), { fin });
+  };
+  using bob = await RawClient.join(relay);
+  using cathy = await RawClient.join(relay);
+  for (let at = 0; at < pieces; at++) {
+    const end = at === pieces - 1 ? whole.length : (at + 1) * size;
+    bob.send(whole.subarray(at * size, end));
+    cathy.send(piece(at));
+    await sleep(0.2);
+  }
+  assertEquals(await alice.take(2), [body, body]);
 });
 
 Deno.test("ws frees the descriptor and the memory of a client that never reads at once", async () => {

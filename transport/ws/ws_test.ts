@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { Hub } from "../../hub.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
 import { connect } from "../../testing/client.ts";
@@ -36,6 +37,38 @@ Deno.test("ws refuses a message that is too big while it arrives, whole or in fr
   pieces.send(frame(OPCODE.continuation, "x".repeat(600), { fin: false }));
   assertEquals(await closeOf(pieces), CLOSE.too_big);
   assertEquals(relay.stats().evictions.too_big, 2);
+});
+
+/** A message in fragments of one byte, and as many empty ones. */
+function inFragments(body: Uint8Array, empty = 0): Uint8Array {
+  const first = [frame(OPCODE.binary, "", { fin: false })];
+  const fill = Array(empty).fill(frame(OPCODE.continuation, "", { fin: false }));
+  const bytes = Array.from(body, (_, at) => {
+    return frame(OPCODE.continuation, body.subarray(at, at + 1), { fin: at === body.length - 1 });
+  });
+  return Buffer.concat([...first, ...fill, ...bytes]);
+}
+
+Deno.test("ws takes a message in as many fragments as it may have bytes", async () => {
+  const limit = 20_000;
+  await using relay = await start({ limits: { max_message_bytes: limit } });
+  await using alice = await connect(relay);
+  using bob = await RawClient.join(relay);
+  const body = Uint8Array.from({ length: limit }, (_, at) => at % 251);
+  for (const message of [body, body.subarray(0, 3), body]) {
+    bob.send(inFragments(message));
+    assertEquals(await alice.next(), message);
+  }
+  bob.send(inFragments(new Uint8Array(limit + 1)));
+  assertEquals(await closeOf(bob), CLOSE.too_big);
+});
+
+Deno.test("ws stops a message of empty fragments without end", async () => {
+  await using relay = await start({ limits: { max_message_bytes: 1000 } });
+  using client = await RawClient.join(relay);
+  client.send(inFragments(new Uint8Array(1), 20_000));
+  assertEquals(await closeOf(client), CLOSE.too_big);
+  assertEquals(relay.stats().evictions.too_big, 1);
 });
 
 const BREACHES: [what: string, bytes: Uint8Array, code: number][] = [
