@@ -197,3 +197,14 @@ export class RawClient implements Disposable {
     }
   };
 }
+
+/** Asks to join on a connection of its own, and returns the answer's status and its head in lower case. */
+export async function ask(
+  relay: { url: string },
+  headers: Record<string, string>,
+  requestLine?: string,
+): Promise<{ status: number; head: string }> {
+  using client = await RawClient.open(relay);
+  const head = (await client.ask(handshake(headers, requestLine))).toLowerCase();
+  return { status: Number(head.split(" ")[1]), head };
+}
