@@ -10,7 +10,7 @@ import { settlesWithin } from "./timeout.ts";
 
 /** A bound port with a server behind it. */
 export interface Listener {
-  /** The port that is bound. */
+  /** The port that is bound; 0 where it is a Unix socket. */
   readonly port: number;
   /** Resolves, with the reason, if the server ends before {@link Listener.stop} was called. */
   readonly died: Promise<string>;
@@ -18,8 +18,11 @@ export interface Listener {
   stop(graceSeconds: number): Promise<void>;
 }
 
-/** Where a server listens. */
-export interface Address {
+/** Where a server listens: a TCP port, or the path of a Unix socket. */
+export type Address = TcpAddress | { readonly path: string };
+
+/** A TCP port to listen on. */
+export interface TcpAddress {
   /** The address to bind. */
   readonly hostname: string;
   /** The port to bind; 0 takes a free one. */
@@ -43,14 +46,15 @@ const RECOVERED_MILLISECONDS = 10_000;
  */
 export function keepServing(
   address: Address,
-  serve: (address: Address) => Deno.HttpServer<Deno.NetAddr>,
+  serve: (address: Address) => Deno.HttpServer<Deno.Addr>,
 ): Listener {
   const died = Promise.withResolvers<string>();
   let stopping = false;
   let pause = 0;
   let again: ReturnType<typeof setTimeout> | undefined;
   let server = serve(address);
-  const { hostname, port } = server.addr;
+  const port = "port" in server.addr ? server.addr.port : 0;
+  const bound = "path" in address ? address : { ...address, port };
 
   function watch(): void {
     const started = performance.now();
@@ -66,7 +70,7 @@ export function keepServing(
     if (pause === 0) {
       log.warn(
         "File descriptors ran out on port {port}; members are kept, newcomers wait until some are free",
-        { port },
+        { port: "path" in bound ? bound.path : port },
       );
     }
     pause = Math.min(Math.max(2 * pause, PAUSE_MILLISECONDS.least), PAUSE_MILLISECONDS.most);
@@ -75,7 +79,7 @@ export function keepServing(
 
   function listenAgain(): void {
     try {
-      server = serve({ hostname, port });
+      server = serve(bound);
     } catch (error) {
       return ended(error);
     }

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { VERSION } from "../lib/version.ts";
 import { makeCertificate } from "./certificate.ts";
 import { connect } from "./client.ts";
@@ -88,6 +88,41 @@ Deno.test("program checks configuration and certificate without starting anythin
       "  server.tls.key_file must be the key of good.pem, got the key of another certificate: other.key\n",
   });
   assert(good.cert_file !== other.cert_file);
+});
+
+Deno.test("program checks the path of a Unix socket, listens on it, and leaves nothing there", async () => {
+  const path = `${directory}/relay.sock`;
+  const env = { RELAY_SERVER_UNIX_SOCKET: path };
+  assertEquals(await run({ args: ["--check"], env }), { code: 0, stdout: "ok\n", stderr: "" });
+  await Deno.writeTextFile(path, "precious");
+  for (const args of [["--check"], FREE_PORTS]) {
+    assertEquals(await run({ args, env }), {
+      code: 2,
+      stdout: "",
+      stderr: "Cannot use the configuration: 1 problem\n" +
+        `  server.unix_socket must be a path where a socket can be, got ${path}: something that is no socket\n`,
+    });
+  }
+  await Deno.remove(path);
+  await using crashed = await Program.start({ env });
+  crashed.signal("SIGKILL");
+  await crashed.exited();
+  assert(Deno.statSync(path).isSocket);
+  await using program = await Program.start({ env });
+  assertEquals([program.url, program.log[0].hostname], [`ws+unix:${path}:/`, path]);
+  assertEquals(await run({ args: FREE_PORTS, env }), {
+    code: 1,
+    stdout: "",
+    stderr:
+      `Cannot listen on ${path}: somebody listens there; set server.unix_socket to another path\n`,
+  });
+  await using alice = await connect(program);
+  alice.send("hello");
+  assertEquals(await alice.next(), "hello");
+  program.signal("SIGTERM");
+  await bounded(alice.closed, "the end");
+  assertEquals(await program.exited(), 0);
+  await assertRejects(() => Deno.lstat(path), Deno.errors.NotFound);
 });
 
 Deno.test("program prints its help, its version and its schema", async () => {

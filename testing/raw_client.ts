@@ -6,6 +6,7 @@
 
 import { connect, type Socket } from "node:net";
 import { Buffer } from "node:buffer";
+import { pathOf } from "./client.ts";
 import { bounded, Inbox } from "./wait.ts";
 
 /** The opcodes of RFC 6455 §5.2. */
@@ -79,10 +80,12 @@ export class RawClient implements Disposable {
     });
   }
 
-  /** Opens a TCP connection. */
+  /** Opens a TCP connection, or one to a Unix socket. */
   static async open(relay: { url: string }): Promise<RawClient> {
-    const { hostname, port } = new URL(relay.url);
-    const socket = connect({ port: Number(port), host: hostname, noDelay: true });
+    const path = pathOf(relay.url), { hostname, port } = new URL(relay.url);
+    const socket = path
+      ? connect(path)
+      : connect({ port: Number(port), host: hostname, noDelay: true });
     const client = new RawClient(socket);
     const connected = new Promise((resolve, reject) => {
       socket.once("connect", resolve);

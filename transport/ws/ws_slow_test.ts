@@ -9,7 +9,9 @@ import { scrape } from "../../testing/scrape.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
 import { tempFolder } from "../../testing/temp.ts";
 import { bounded, until } from "../../testing/wait.ts";
+import { urlOfPath } from "../address.ts";
 import { type Certificate, loadCertificate } from "../certificate.ts";
+import type { Address } from "../transport.ts";
 import { ws } from "./ws.ts";
 
 const start = ({ server, ...rest }: Changes = {}) => {
@@ -26,14 +28,17 @@ Deno.test("ws pings a silent client before it drops it", async () => {
 });
 
 /** Listens without a relay around it, and admits everybody. */
-async function listen(handshakeTimeoutSeconds: number, certificate: Certificate | null) {
+async function listen(
+  handshakeTimeoutSeconds: number,
+  certificate: Certificate | null,
+  address: Address = { hostname: "127.0.0.1", port: 0 },
+) {
   const members = new Hub({ encode: ws.encode, maxMessageBytes: 1000, maxBacklogBytes: 1000 });
   const listener = await ws.listen({
     admit: () => ({ peer: "anyone", subprotocol: null, release: () => {} }),
     countRejection: () => {},
     members,
-    hostname: "127.0.0.1",
-    port: 0,
+    address,
     certificate,
     idleTimeoutSeconds: 60,
     handshakeTimeoutSeconds,
@@ -41,7 +46,7 @@ async function listen(handshakeTimeoutSeconds: number, certificate: Certificate 
     maxDescriptors: null,
   });
   return {
-    url: `ws://127.0.0.1:${listener.port}/`,
+    url: "path" in address ? urlOfPath(address.path) : `ws://127.0.0.1:${listener.port}/`,
     [Symbol.asyncDispose]: () => listener.stop(1),
   };
 }
@@ -52,17 +57,22 @@ Deno.test("ws ends handshakes that are not finished in time, TLS ones included",
   const files = await makeCertificate(folder.path, "own");
   await using plain = await listen(seconds, null);
   await using secure = await listen(seconds, await loadCertificate({ enabled: true, ...files }));
+  await using unix = await listen(seconds, null, { path: `${folder.path}/socket` });
   await using alice = await connect(plain);
+  using bob = await RawClient.join(unix);
   const started = performance.now();
   using silent = await RawClient.open(plain);
   using half = await RawClient.open(plain);
   half.send(handshake().slice(0, 40));
   using noHello = await RawClient.open(secure);
-  const ends = Promise.all([silent.ended, half.ended, noHello.ended]);
+  using alone = await RawClient.open(unix);
+  const ends = Promise.all([silent.ended, half.ended, noHello.ended, alone.ended]);
   await bounded(ends, "the unfinished handshakes to be ended");
   assert(performance.now() - started > 900 * seconds, "they were ended at once");
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
+  bob.send(frame(OPCODE.text, "here too"));
+  assertEquals((await bob.next()).opcode, OPCODE.text);
 });
 
 Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
