@@ -242,10 +242,13 @@ function findConflicts({ server, metrics }: Config, settings: Setting[]): string
   const problems: string[] = [];
   const last = (...paths: string[]) => settings.findLast(({ path }) => paths.includes(path))!;
   if (server.unix_socket) {
-    if (server.tls.enabled) {
-      problems.push(
-        describeProblem(last("server.unix_socket"), "empty where server.tls.enabled is true"),
-      );
+    const others = {
+      "server.tls.enabled": server.tls.enabled,
+      "server.reuse_port": server.reuse_port,
+    };
+    for (const [key, on] of Object.entries(others)) {
+      const want = `empty where ${key} is true`;
+      if (on) problems.push(describeProblem(last("server.unix_socket"), want));
     }
   } else if (
     metrics.enabled && metrics.hostname === server.hostname &&

@@ -285,10 +285,13 @@ Deno.test("loadConfig names a file that is missing, unreadable, not text, or not
   ]);
 });
 
-Deno.test("loadConfig refuses a Unix socket with TLS, and lets it take no port", async () => {
+Deno.test("loadConfig refuses a Unix socket with TLS or a shared port, and lets it take no port", async () => {
   const tls = "server: {unix_socket: relay.sock, tls: {enabled: true}}";
   assertEquals(await problemsOf(tls), [
     'server.unix_socket must be empty where server.tls.enabled is true, got "relay.sock" (relay.yaml)',
+  ]);
+  assertEquals(await problemsOf("server: {unix_socket: relay.sock, reuse_port: true}"), [
+    'server.unix_socket must be empty where server.reuse_port is true, got "relay.sock" (relay.yaml)',
   ]);
   const { config } = await load("{server: {unix_socket: relay.sock}, metrics: {port: 8443}}");
   assertEquals(config.server.unix_socket, "relay.sock");

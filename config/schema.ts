@@ -20,6 +20,10 @@ const server = z.strictObject({
     .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
   port: z.int().min(0).max(65535).default(8443)
     .describe("The port to bind; 0 takes a free one."),
+  reuse_port: z.boolean().default(false)
+    .describe(
+      "Whether several relays on this machine may share the port; each connection reaches one of them.",
+    ),
   unix_socket: z.string().default("")
     .describe(
       "A path to listen on instead, as a Unix socket, for a proxy on the same machine; empty: none.",
@@ -117,6 +121,7 @@ export interface Config {
   server: {
     hostname: string;
     port: number;
+    reuse_port: boolean;
     unix_socket: string;
     transport: "native" | "ws";
     tls: { enabled: boolean; cert_file: string; key_file: string };

@@ -27,6 +27,8 @@ export interface TcpAddress {
   readonly hostname: string;
   /** The port to bind; 0 takes a free one. */
   readonly port: number;
+  /** Whether others who say so may listen on it as well; each connection then reaches one of them. */
+  readonly reusePort?: boolean;
 }
 
 /** The shortest and the longest time between the end of a server that ran out of descriptors and the next. */

@@ -90,6 +90,27 @@ Deno.test("program checks configuration and certificate without starting anythin
   assert(good.cert_file !== other.cert_file);
 });
 
+for (const transport of ["native", "ws"]) {
+  Deno.test(`program on ${transport} shares its port with another, wherever both were started`, async () => {
+    const env = {
+      RELAY_SERVER_TRANSPORT: transport,
+      RELAY_SERVER_HOSTNAME: "127.0.0.1",
+      RELAY_SERVER_REUSE_PORT: "true",
+    };
+    await using one = await Program.start({ args: FREE_PORTS, env, cwd: directory });
+    const { port } = new URL(one.url);
+    const args = ["--port", port, "--metrics-port", "0"];
+    await using other = await Program.start({ args, env });
+    const connected = async (program: Program) =>
+      (await scrape(program)).get("websocket_connected_clients")!;
+    await using clients = new AsyncDisposableStack();
+    while (await connected(one) === 0 || await connected(other) === 0) {
+      assert(await connected(one) + await connected(other) < 100, "one gets no connection");
+      clients.use(await connect(one));
+    }
+  });
+}
+
 Deno.test("program checks the path of a Unix socket, listens on it, and leaves nothing there", async () => {
   const path = `${directory}/relay.sock`;
   const env = { RELAY_SERVER_UNIX_SOCKET: path };

@@ -29,11 +29,12 @@ export async function bind<T>(
   const { unix_socket: path } = config.server;
   if (section === "server" && path) return await bindPath(path, listen);
   const { hostname, port } = config[section];
+  const reusePort = section === "server" && config.server.reuse_port;
   const flag = section === "server" ? "--port" : "--metrics-port";
   const key = `${section}.hostname`;
   try {
     // Not every platform takes brackets.
-    return await listen({ hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port });
+    return await listen({ hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port, reusePort });
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     if (NO_ADDRESS.test(code ?? message)) {

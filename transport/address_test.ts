@@ -10,6 +10,23 @@ import { CLOSE } from "./close.ts";
 const { path: directory } = await sharedTempFolder();
 
 for (const transport of ["native", "ws"] as const) {
+  Deno.test(`relay on ${transport} shares its port with those who want that too, and with nobody else`, async () => {
+    await using one = await startRelay({ server: { transport, reuse_port: true } });
+    const port = Number(new URL(one.url).port);
+    const server = { transport, port };
+    const { message } = await assertRejects(() => startRelay({ server }), Error);
+    assertEquals(
+      message,
+      `Cannot listen on 127.0.0.1 port ${port}: the port is taken; set server.port (--port) to another`,
+    );
+    await using other = await startRelay({ server: { ...server, reuse_port: true } });
+    await using clients = new AsyncDisposableStack();
+    for (let i = 0; one.stats().connected === 0 || other.stats().connected === 0; i++) {
+      assert(i < 100, "one of the two gets no connection");
+      clients.use(await connect(one));
+    }
+  });
+
   Deno.test(`relay on ${transport} listens on a Unix socket, which is gone when it has stopped`, async () => {
     await using folder = await tempFolder();
     const unix_socket = `${folder.path}/relay.sock`;

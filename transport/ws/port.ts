@@ -87,16 +87,20 @@ export async function openPort(server: Server, address: Address): Promise<Port> 
   };
 }
 
-/** Connects, and waits for nothing but the end: the relay may be full, or have no descriptor left for it. */
+/**
+ * Connects, and waits for nothing but the end: the relay may be full, or have no descriptor left for it. It
+ * ends its own side, so that whoever accepts it ends it as well: on a shared port that may be another relay.
+ */
 function openProbe(bound: AddressInfo | string): Socket {
   const probe = typeof bound === "string"
     ? connect(bound)
     : connect(bound.port, ANY[bound.address] ?? bound.address);
   probe.on("error", () => {});
-  return probe.resume();
+  return probe.end().resume();
 }
 
 function optionsOf(address: Address): ListenOptions {
-  const place = "path" in address ? address : { host: address.hostname, port: address.port };
-  return { ...place, backlog: LISTEN_BACKLOG };
+  if ("path" in address) return { ...address, backlog: LISTEN_BACKLOG };
+  const { hostname: host, port, reusePort } = address;
+  return { host, port, reusePort, backlog: LISTEN_BACKLOG };
 }

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
+import { createServer } from "node:http";
 import { Hub } from "../../hub.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
 import { closeAll, connect, connectAll } from "../../testing/client.ts";
@@ -8,10 +9,11 @@ import { frame, handshake, OPCODE, RawClient } from "../../testing/raw_client.ts
 import { scrape } from "../../testing/scrape.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
 import { tempFolder } from "../../testing/temp.ts";
-import { bounded, until } from "../../testing/wait.ts";
+import { bounded, sleep, until } from "../../testing/wait.ts";
 import { urlOfPath } from "../address.ts";
 import { type Certificate, loadCertificate } from "../certificate.ts";
 import type { Address } from "../transport.ts";
+import { openPort } from "./port.ts";
 import { ws } from "./ws.ts";
 
 const start = ({ server, ...rest }: Changes = {}) => {
@@ -166,6 +168,45 @@ Deno.test("ws accepts again after a rush that took all files, also where it cann
   await roomFor(program, "bob");
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
+});
+
+Deno.test("ws does not listen again because the others on its port answer its probes", async () => {
+  const server = createServer();
+  const address = { hostname: "127.0.0.1", port: 0, reusePort: true };
+  const port = await openPort(server, address);
+  const others = Array.from({ length: 9 }, () => {
+    const shared = { ...address, port: port.number, onListen: () => {} };
+    return Deno.serve(shared, () => new Response());
+  });
+  let again = 0;
+  server.on("listening", () => again++);
+  await sleep(9); // Four probes, of which nine of ten reach the others.
+  assertEquals(again, 0);
+  await Promise.all([port.close(), ...others.map((other) => other.shutdown())]);
+});
+
+Deno.test("ws listens again on a port that it shares with another", async () => {
+  const env = { RELAY_SERVER_TRANSPORT: "ws", RELAY_SERVER_REUSE_PORT: "true" };
+  const warning = "The port stopped accepting connections";
+  await using healthy = await Program.start({ env });
+  const { port } = new URL(healthy.url);
+  const args = ["--port", port, "--metrics-port", "0"];
+  const relay =
+    `exec ${Deno.execPath()} run --quiet --allow-net --allow-read --allow-env ${ROOT}main.ts "$@"`;
+  const command = ["sh", "-c", `ulimit -n 200; ${relay}`, "relay"];
+  await using poor = await Program.start({ command, args, env });
+  const opened = await Promise.allSettled(
+    Array.from({ length: 500 }, () => RawClient.open(healthy)),
+  );
+  await until(() => poor.logged(warning), "a probe to find out", 60);
+  for (const each of opened) if (each.status === "fulfilled") each.value.reset();
+  await using clients = new AsyncDisposableStack();
+  const joined = async () => (await scrape(poor)).get("websocket_connected_clients")!;
+  await until(async () => {
+    const client = await connect(healthy).catch(() => null);
+    if (client) clients.use(client);
+    return await joined().catch(() => 0) > 0;
+  }, "a newcomer at the relay without files");
 });
 
 Deno.test("ws replaces its certificate when the files change, and keeps it when they break", async () => {
