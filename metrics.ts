@@ -188,6 +188,7 @@ export function serveMetrics(options: MetricsServerOptions): Listener {
         return serveStatusPage(path) ??
           line(STATUS_CODE.NotFound, "there are /, /metrics, /healthz and /readyz");
       }),
+    (server) => void server.shutdown(), // Deno.serve has no time-outs: who is idle would stay for ever.
   );
 }
 

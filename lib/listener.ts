@@ -44,11 +44,13 @@ const RECOVERED_MILLISECONDS = 10_000;
  *
  * @param address Where to listen.
  * @param serve Starts a server on an address; called again with the bound one.
+ * @param dismiss Does away with a server that ended so. Default: its connections are left alone.
  * @throws {Error} If the first start fails.
  */
 export function keepServing(
   address: Address,
   serve: (address: Address) => Deno.HttpServer<Deno.Addr>,
+  dismiss?: (server: Deno.HttpServer<Deno.Addr>) => void,
 ): Listener {
   const died = Promise.withResolvers<string>();
   let stopping = false;
@@ -62,6 +64,7 @@ export function keepServing(
     const started = performance.now();
     server.finished.then(() => ended("it stopped by itself"), (error) => {
       if (performance.now() - started > RECOVERED_MILLISECONDS) pause = 0;
+      if (lacksDescriptors(error)) dismiss?.(server);
       ended(error);
     });
   }
