@@ -99,7 +99,7 @@ export async function loadConfig(sources: Sources = {}): Promise<LoadedConfig> {
     } else problems.push(describeProblem(setting, wantedOf(path, value)));
   }
   const config = fillDefaults(tree)!;
-  if (problems.length === 0) problems.push(...findSharedPort(config, settings));
+  if (problems.length === 0) problems.push(...findConflicts(config, settings));
   if (problems.length > 0) throw new ConfigError(problems);
 
   const origin = [
@@ -237,17 +237,27 @@ function parseText({ path, value, source }: TextSetting): Setting {
   return { path, value, source };
 }
 
-/** Finds out whether both listeners were given one port, and which source did that. */
-function findSharedPort({ server, metrics }: Config, settings: Setting[]): string[] {
-  if (!metrics.enabled || metrics.hostname !== server.hostname) return [];
-  if (metrics.port !== server.port || server.port === 0) return [];
-  const { value, source } = settings.findLast(({ path }) => /^(server|metrics)\.port$/.test(path))!;
-  return [
-    describeProblem(
-      { path: "metrics.port", value, source },
-      "another port than server.port",
-    ),
-  ];
+/** Finds keys that do not go together, and which source set the last of them. */
+function findConflicts({ server, metrics }: Config, settings: Setting[]): string[] {
+  const problems: string[] = [];
+  const last = (...paths: string[]) => settings.findLast(({ path }) => paths.includes(path))!;
+  if (server.unix_socket) {
+    const others = {
+      "server.tls.enabled": server.tls.enabled,
+      "server.reuse_port": server.reuse_port,
+    };
+    for (const [key, on] of Object.entries(others)) {
+      const want = `empty where ${key} is true`;
+      if (on) problems.push(describeProblem(last("server.unix_socket"), want));
+    }
+  } else if (
+    metrics.enabled && metrics.hostname === server.hostname &&
+    metrics.port === server.port && server.port !== 0
+  ) {
+    const setting = { ...last("server.port", "metrics.port"), path: "metrics.port" };
+    problems.push(describeProblem(setting, "another port than server.port"));
+  }
+  return problems;
 }
 
 /** Says what a key must be and what it was instead. */

@@ -169,7 +169,7 @@ Deno.test("loadConfig says which origins and networks it can use", async () => {
   ]);
   for (const text of ["10.0.0.1", "10.0.0.0/33", "localhost/8", "fd00::/129"]) {
     assertEquals(await problemsOf(`server: {trusted_proxies: ["${text}"]}`), [
-      "server.trusted_proxies must be a list of networks such as 10.0.0.0/8 or fd00::/8, " +
+      "server.trusted_proxies must be a list of networks such as 10.0.0.0/8 or fd00::/8, or unix, " +
       `got [ "${text}" ] (relay.yaml)`,
     ]);
   }
@@ -283,6 +283,18 @@ Deno.test("loadConfig names a file that is missing, unreadable, not text, or not
   assertEquals(await problemsOf("- a\n- b"), [
     'The file must be a mapping of keys to values, got [ "a", "b" ] (relay.yaml)',
   ]);
+});
+
+Deno.test("loadConfig refuses a Unix socket with TLS or a shared port, and lets it take no port", async () => {
+  const tls = "server: {unix_socket: relay.sock, tls: {enabled: true}}";
+  assertEquals(await problemsOf(tls), [
+    'server.unix_socket must be empty where server.tls.enabled is true, got "relay.sock" (relay.yaml)',
+  ]);
+  assertEquals(await problemsOf("server: {unix_socket: relay.sock, reuse_port: true}"), [
+    'server.unix_socket must be empty where server.reuse_port is true, got "relay.sock" (relay.yaml)',
+  ]);
+  const { config } = await load("{server: {unix_socket: relay.sock}, metrics: {port: 8443}}");
+  assertEquals(config.server.unix_socket, "relay.sock");
 });
 
 Deno.test("loadConfig refuses one port for both listeners", async () => {

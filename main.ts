@@ -18,6 +18,7 @@ import {
 import { log, setUpLog } from "./lib/log.ts";
 import { VERSION } from "./lib/version.ts";
 import { type Relay, start } from "./relay.ts";
+import { checkPath } from "./transport/address.ts";
 import { loadCertificate } from "./transport/certificate.ts";
 
 const EXIT = { ok: 0, failed: 1, misconfigured: 2, SIGINT: 130, SIGTERM: 143 } as const;
@@ -38,6 +39,7 @@ async function main(flags: Flags): Promise<number> {
     case "print-config":
       return print(printConfig(loaded.config));
     case "check":
+      await checkPath(loaded.config.server.unix_socket);
       await loadTokens(loaded.config.server.auth_tokens_file);
       return print(`ok${await certificateNote(loaded.config.server.tls)}\n`);
     default:
@@ -117,7 +119,7 @@ function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: stri
       url: relay.url,
       transport: server.transport,
       tls: server.tls.enabled ? "on" : "off",
-      hostname: server.hostname,
+      hostname: server.unix_socket || server.hostname,
       who: server.auth_tokens_file ? "clients with a token" : "anyone",
       origins: anyOrigin
         ? "any web page"

@@ -9,7 +9,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Rejection } from "./admission/admission.ts";
 import type { HubStats } from "./hub.ts";
 import { answerHealth } from "./lib/health.ts";
-import { keepServing, type Listener } from "./lib/listener.ts";
+import { type Address, keepServing, type Listener, type TcpAddress } from "./lib/listener.ts";
 import { Throttle } from "./lib/throttle.ts";
 import { processTable, sampleEventLoopDelay } from "./metrics/process.ts";
 import { serveStatusPage } from "./metrics/page.ts";
@@ -152,10 +152,8 @@ const REQUESTS_PER_STRETCH = 25;
 
 /** What the metrics port serves, and where. */
 export interface MetricsServerOptions {
-  /** The address to bind. */
-  readonly hostname: string;
-  /** The port to bind; 0 takes a free one. */
-  readonly port: number;
+  /** Where to listen. */
+  readonly address: Address;
   /** Writes the metrics. */
   scrape(): Promise<string>;
   /** Tells whether clients are admitted. */
@@ -172,9 +170,9 @@ export function serveMetrics(options: MetricsServerOptions): Listener {
   const throttle = new Throttle(STRETCH_MILLISECONDS, REQUESTS_PER_STRETCH);
   const scrape = reused(options.scrape);
   return keepServing(
-    options,
+    options.address,
     (address) =>
-      Deno.serve({ ...address, onListen: () => {} }, async (request) => {
+      Deno.serve({ ...address as TcpAddress, onListen: () => {} }, async (request) => {
         await throttle.turn();
         const path = URL.parse(request.url)?.pathname ?? "";
         const health = answerHealth({ method: request.method, path }, ready());
@@ -190,6 +188,7 @@ export function serveMetrics(options: MetricsServerOptions): Listener {
         return serveStatusPage(path) ??
           line(STATUS_CODE.NotFound, "there are /, /metrics, /healthz and /readyz");
       }),
+    (server) => void server.shutdown(), // Deno.serve has no time-outs: who is idle would stay for ever.
   );
 }
 

@@ -4,7 +4,7 @@ import { has } from "./testing/daemon.ts";
 import { RawClient } from "./testing/raw_client.ts";
 import { scrape, scrapeText } from "./testing/scrape.ts";
 import { startRelay } from "./testing/start.ts";
-import { bounded, sleep, until } from "./testing/wait.ts";
+import { bounded } from "./testing/wait.ts";
 import { VERSION } from "./lib/version.ts";
 
 Deno.test("metrics have every series from the start, all counters at 0", async () => {
@@ -70,7 +70,7 @@ Deno.test("metrics add up at every scrape while clients come and go", async () =
   let busy = true;
   const churn = (async () => {
     try {
-      for (let i = 0; i < 40; i++) await closeAll(await connectAll(relay, 5));
+      for (let i = 0; i < 15; i++) await closeAll(await connectAll(relay, 5));
     } finally {
       busy = false;
     }
@@ -105,21 +105,6 @@ Deno.test("metrics show the backlog of a client that does not read", async () =>
   const backlog = metrics.get("websocket_backlog_bytes")!;
   assert(backlog >= 1024 * 1024, `${backlog} bytes`);
   assertEquals(metrics.get("websocket_backlog_bytes_max"), backlog);
-});
-
-Deno.test("metrics notice when the event loop is held up", async () => {
-  await using relay = await startRelay();
-  await until(
-    async () => (await scrape(relay)).get("relay_event_loop_delay_seconds_count")! > 0,
-    "a first sample",
-  );
-  const before = await scrape(relay);
-  const started = performance.now();
-  while (performance.now() - started < 600); // Holds it up.
-  await sleep(0.01);
-  const after = await scrape(relay);
-  const sum = "relay_event_loop_delay_seconds_sum";
-  assert(after.get(sum)! - before.get(sum)! > 0.3, `${before.get(sum)} to ${after.get(sum)} s`);
 });
 
 Deno.test("metrics port answers what it should and nothing else", async () => {

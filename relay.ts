@@ -16,6 +16,7 @@ import { log } from "./lib/log.ts";
 import { settlesWithin } from "./lib/timeout.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
 import { type Certificate, loadCertificate, watchCertificate } from "./transport/certificate.ts";
+import { bind, urlOf, urlOfPath } from "./transport/address.ts";
 import { native } from "./transport/native.ts";
 import type { Transport, TransportListener } from "./transport/transport.ts";
 
@@ -29,7 +30,7 @@ export interface RelayStats extends HubStats {
 
 /** A running relay. */
 export interface Relay extends AsyncDisposable {
-  /** The address where clients connect, for example `ws://127.0.0.1:8443/`. */
+  /** The address where clients connect, for example `ws://127.0.0.1:8443/` or `ws+unix:/run/relay.sock:/`. */
   readonly url: string;
   /** The address of the metrics, for example `http://127.0.0.1:9090/`; without metrics `null`. */
   readonly metricsUrl: string | null;
@@ -69,8 +70,8 @@ const LISTENER_GRACE_SECONDS = 1;
  * if (echo !== "hello") throw new Error("not relayed");
  * ```
  *
- * @throws {ConfigError} If the certificate, its key or the tokens cannot be used, or an address is none of
- * this machine.
+ * @throws {ConfigError} If the certificate, its key or the tokens cannot be used, an address is none of this
+ * machine, or there can be no Unix socket at a path.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
 export async function start(config: Config): Promise<Relay> {
@@ -157,12 +158,13 @@ interface Listeners {
 
 async function listen<Message, Data>(
   transport: Transport<Message, Data>,
-  { server, limits, metrics }: Config,
+  config: Config,
   { certificate }: Files,
   parts: Parts<Message, Data>,
 ): Promise<Listeners> {
+  const { server, limits, metrics } = config;
   const { hub, admission } = parts;
-  const relay = await bind("server", server, (hostname) =>
+  const relay = await bind("server", config, (address) =>
     transport.listen({
       admit: (request, peer) =>
         answerHealth(
@@ -171,8 +173,7 @@ async function listen<Message, Data>(
         ) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
-      hostname,
-      port: server.port,
+      address,
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
       maxMessageBytes: limits.max_message_bytes,
@@ -180,10 +181,9 @@ async function listen<Message, Data>(
     }));
   if (!metrics.enabled) return { relay, metrics: null };
   try {
-    const port = await bind("metrics", metrics, (hostname) =>
+    const port = await bind("metrics", config, (address) =>
       serveMetrics({
-        hostname,
-        port: metrics.port,
+        address,
         scrape: parts.metrics.scrape,
         ready: () => !admission.draining,
       }));
@@ -238,7 +238,9 @@ function run<Message, Data>(
     died.push(listeners.metrics.died.then((why) => `The metrics listener died: ${why}`));
   }
   return {
-    url: urlOf(files.certificate ? "wss" : "ws", server.hostname, listener.port),
+    url: server.unix_socket
+      ? urlOfPath(server.unix_socket)
+      : urlOf(files.certificate ? "wss" : "ws", server.hostname, listener.port),
     metricsUrl: listeners.metrics && urlOf("http", metrics.hostname, listeners.metrics.port),
     died: Promise.race(died),
     stats: () => ({ ...hub.stats(), rejections: admission.rejections() }),
@@ -255,31 +257,6 @@ async function reloadTokens(admission: Admission, file: string): Promise<void> {
   } catch (error) {
     const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
     log.error("Tokens not replaced: {reason}", { reason });
-  }
-}
-
-/** The codes and, where there is none, messages of platforms for an address that is not the machine's. */
-const NO_ADDRESS =
-  /^(EADDRNOTAVAIL|EINVAL|ENOTFOUND)$|^invalid host|lookup address(?!.*Temporary failure)/;
-
-async function bind<T>(
-  section: "metrics" | "server",
-  { hostname, port }: Config[typeof section],
-  listen: (address: string) => T | Promise<T>,
-): Promise<T> {
-  const flag = section === "server" ? "--port" : "--metrics-port";
-  const key = `${section}.hostname`;
-  try {
-    return await listen(hostname.replace(/^\[(.*)\]$/, "$1")); // Not every platform takes brackets.
-  } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    if (NO_ADDRESS.test(code ?? message)) {
-      throw new ConfigError([`${key} must be an address of this machine, got "${hostname}"`]);
-    }
-    const why = code === "EADDRINUSE"
-      ? `the port is taken; set ${section}.port (${flag}) to another`
-      : `${message}; see ${key} and ${section}.port`;
-    throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });
   }
 }
 
@@ -312,23 +289,14 @@ function warnOfExpiry(certificate: Certificate | null, file: string): void {
 }
 
 /** On `native` strangers can take every file descriptor, and clients that do not read cannot be ended. */
-function warnOfStrangers({ transport, hostname }: Config["server"]): void {
-  if (transport !== "native" || /^(localhost|127\..*|\[?::1\]?)$/i.test(hostname)) return;
+function warnOfStrangers({ transport, hostname, unix_socket }: Config["server"]): void {
+  if (transport !== "native" || unix_socket || /^(localhost|127\..*|\[?::1\]?)$/i.test(hostname)) {
+    return;
+  }
   log.warn(
     "server.transport native is meant for trusted networks and for proxies in front of it; " +
       "set it to ws where strangers can reach the port",
   );
-}
-
-/** Names a port where it surely answers: on `0.0.0.0` not as `localhost`, which may be `::1`. */
-function urlOf(scheme: string, hostname: string, port: number): string {
-  const local: Record<string, string> = {
-    "0.0.0.0": "127.0.0.1",
-    "::": "localhost",
-    "[::]": "localhost",
-  };
-  const host = local[hostname] ?? (/^[^[].*:/.test(hostname) ? `[${hostname}]` : hostname);
-  return `${scheme}://${host}:${port}/`;
 }
 
 function sleep(seconds: number): Promise<void> {

@@ -110,18 +110,6 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll(clients);
   });
 
-  Deno.test(`relay on ${transport} serves 300 clients at once`, async () => {
-    await using relay = await start();
-    const clients = await connectAll(relay, 300);
-    assertEquals(relay.stats().connected, 300);
-    clients[0].send("to all");
-    for (const client of clients) assertEquals(await client.next(), "to all");
-    await closeAll(clients);
-    await until(() => relay.stats().connected === 0, "all to leave");
-    const { connections, disconnections, deliveries } = relay.stats();
-    assertEquals([connections, disconnections, deliveries], [300, 300, 300]);
-  });
-
   for (const [what, end, eviction] of ENDINGS) {
     Deno.test(`relay on ${transport} counts a client that ends with ${what} exactly once`, async () => {
       await using relay = await start();
@@ -222,7 +210,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 
   Deno.test(`relay on ${transport} lets alice and bob talk at full speed while cathy has stopped reading`, async () => {
-    const limit = 256 * 1024, size = 16 * 1024, count = 1000;
+    const limit = 256 * 1024, size = 64 * 1024, count = 250;
     await using relay = await start({ limits: { max_backlog_bytes: limit } });
     using alice = await RawClient.join(relay);
     using bob = await RawClient.join(relay);
@@ -334,31 +322,3 @@ for (const transport of ["native", "ws"] as const) {
     }
   });
 }
-
-Deno.test("relay on native passes on 32 MB that come in one go, and evicts nobody", async () => {
-  await using relay = await startRelay();
-  const readers = await connectAll(relay, 5);
-  using sender = await RawClient.join(relay);
-  sender.ignore();
-  sender.send(Buffer.concat(Array(2000).fill(frame(OPCODE.text, "x".repeat(16 * 1024)))));
-  for (const reader of readers) assertEquals((await reader.take(2000)).length, 2000);
-  const { connected, evictions } = relay.stats();
-  assertEquals([connected, evictions.rate, evictions.slow], [6, 0, 0]);
-  await closeAll(readers);
-});
-
-Deno.test("relay on native evicts a flood of more than can be passed on, and nobody else", async () => {
-  await using relay = await startRelay();
-  const readers = await connectAll(relay, 9);
-  using flooder = await RawClient.join(relay);
-  flooder.send(Buffer.concat(Array(400_000).fill(frame(OPCODE.text))));
-  await until(() => relay.stats().evictions.rate === 1, "the flooder to be evicted");
-  readers[0].send("still here");
-  for (const reader of readers) {
-    let message = await reader.next();
-    while (message === "") message = await reader.next();
-    assertEquals(message, "still here");
-  }
-  assertEquals([relay.stats().connected, relay.stats().evictions.slow], [9, 0]);
-  await closeAll(readers);
-});

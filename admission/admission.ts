@@ -5,7 +5,7 @@
  * @module
  */
 
-import { TrustedProxies } from "./client_address.ts";
+import { TrustedProxies, UNIX } from "./client_address.ts";
 import type { Config } from "../config.ts";
 import {
   type HandshakeRequest,
@@ -28,6 +28,14 @@ export interface Seat {
   readonly subprotocol: string | null;
   /** Lets another client have the seat; calls after the first do nothing. */
   release(): void;
+}
+
+/** The other end of a TCP connection. */
+export interface Peer {
+  /** Its address. */
+  readonly hostname: string;
+  /** Its port. */
+  readonly port: number;
 }
 
 /** The options of {@link Admission}. */
@@ -62,6 +70,7 @@ export class Admission {
     number
   >;
   #taken = 0;
+  #unixRequests = 0;
 
   /** Begins with all seats free. */
   constructor(options: AdmissionOptions) {
@@ -71,8 +80,12 @@ export class Admission {
     this.#proxies = new TrustedProxies(options.server.trusted_proxies);
   }
 
-  /** Takes a seat for a request, or says why it may not join. */
-  admit(request: HandshakeRequest, peer: { hostname: string; port: number }): Seat | Refusal {
+  /**
+   * Takes a seat for a request, or says why it may not join. Who comes through a Unix socket has no address
+   * (`null`), and a running number takes the place of its port.
+   */
+  admit(request: HandshakeRequest, end: Peer | null): Seat | Refusal {
+    const peer = end ?? { hostname: UNIX, port: ++this.#unixRequests };
     const { limits } = this.#options;
     const address = this.#proxies.clientOf(peer.hostname, request.header("x-forwarded-for"));
     const ofAddress = this.#seats.get(address) ?? 0;
@@ -133,7 +146,7 @@ export class Admission {
 }
 
 /** Names a client; behind a proxy by its own address and that of the connection. */
-function nameOf(address: string, { hostname, port }: { hostname: string; port: number }): string {
+function nameOf(address: string, { hostname, port }: Peer): string {
   const bare = hostname.replace(/^::ffff:(?=[\d.]+$)/i, "");
   const peer = bare.includes(":") ? `[${bare}]:${port}` : `${bare}:${port}`;
   return address === bare || address === hostname ? peer : `${address} via ${peer}`;

@@ -6,33 +6,40 @@
 
 import ipaddr from "ipaddr.js";
 
+/** The name of who comes through a Unix socket: in the logs, and among those that are trusted. */
+export const UNIX = "unix";
+
 /** Networks whose proxies are believed. */
 export class TrustedProxies {
   readonly #networks: readonly [ipaddr.IPv4 | ipaddr.IPv6, number][];
+  readonly #unix: boolean;
 
-  /** Takes networks such as `10.0.0.0/8`, which must be valid. */
+  /** Takes networks such as `10.0.0.0/8`, which must be valid, and `unix`. */
   constructor(networks: readonly string[]) {
-    this.#networks = networks.map((network) => ipaddr.parseCIDR(network));
+    this.#unix = networks.includes(UNIX);
+    this.#networks = networks.filter((network) => network !== UNIX)
+      .map((network) => ipaddr.parseCIDR(network));
   }
 
   /**
    * Finds the client's address: the peer's, or, if that is a trusted proxy, the rightmost untrusted one
    * of `X-Forwarded-For`. Where that header cannot be understood, the last proxy that can counts.
    *
-   * @param peer The other end of the connection, for example `192.0.2.7` or `::ffff:192.0.2.7`.
+   * @param peer The other end of the connection, for example `192.0.2.7`, `::ffff:192.0.2.7` or `unix`.
    * @param forwardedFor The header, several joined by commas; `null` if there is none.
    * @returns The address in its shortest form, IPv4 also where it was mapped into IPv6.
    */
   clientOf(peer: string, forwardedFor: string | null): string {
     let address = parse(peer);
-    if (!address) return peer;
-    const hops = this.#networks.length > 0 && forwardedFor ? forwardedFor.split(",") : [];
-    while (hops.length > 0 && this.#trusts(address)) {
+    let trusted = address ? this.#trusts(address) : peer === UNIX && this.#unix;
+    const hops = trusted && forwardedFor ? forwardedFor.split(",") : [];
+    while (trusted && hops.length > 0) {
       const next = parse(hops.pop()!.trim());
       if (!next) break;
       address = next;
+      trusted = this.#trusts(address);
     }
-    return address.toString();
+    return address?.toString() ?? peer;
   }
 
   #trusts(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {

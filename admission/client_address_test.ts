@@ -46,6 +46,18 @@ const CASES: [
     "10.2.2.2",
   ],
   ["one address by its network", ["192.0.2.7/32"], "192.0.2.7", "203.0.113.5", "203.0.113.5"],
+  ["what a Unix socket's end says, where that is trusted", ["unix"], "unix", "x, ::1", "::1"],
+  [
+    "the rightmost untrusted address behind a Unix socket",
+    ["unix", "10.0.0.0/8"],
+    "unix",
+    "1.1.1.1, 203.0.113.5, 10.9.9.9",
+    "203.0.113.5",
+  ],
+  ["a trusted Unix socket without the header", ["unix"], "unix", null, "unix"],
+  ["a trusted Unix socket where the header is rubbish", ["unix"], "unix", "1.1.1.1, x", "unix"],
+  ["a Unix socket that is not trusted", ["10.0.0.0/8"], "unix", "203.0.113.5", "unix"],
+  ["no Unix socket where a client claims one", ["10.0.0.0/8"], "10.1.2.3", "unix", "10.1.2.3"],
   ["what is no address, as it is", ["10.0.0.0/8"], "unknown", "203.0.113.5", "unknown"],
 ];
 

@@ -49,12 +49,12 @@ Deno.test("loadTokens takes as long for the first token as for none", async () =
   // The comparison is over hashes of one length; what a client sends is hashed once, however long.
   const accepts = (await load(Array.from({ length: 1000 }, (_, i) => `token-${i}`).join("\n")))!;
   const time = (token: string) => {
-    const times = Array.from({ length: 200 }, () => {
+    const times = Array.from({ length: 61 }, () => {
       const started = performance.now();
       accepts(token);
       return performance.now() - started;
     });
-    return times.sort((a, b) => a - b)[100];
+    return times.sort((a, b) => a - b)[30];
   };
   time("warm-up");
   const first = time("token-0"), none = time("nobody");

@@ -12,13 +12,22 @@ const MIB = 1024 * 1024;
 const origin = z.string().refine((text) => text === "*" || text === originOf(text));
 /** A name that may stand in a header's list (RFC 9110 §5.6.2), and is no token of a client. */
 const subprotocol = z.string().regex(/^(?!bearer\.)[\w!#$%&'*+.^`|~-]+$/);
-const network = z.string().refine((text) => ipaddr.isValidCIDR(text));
+/** A network, or `unix` for who comes through the Unix socket. */
+const network = z.string().refine((text) => text === "unix" || ipaddr.isValidCIDR(text));
 
 const server = z.strictObject({
   hostname: z.string().min(1).default("0.0.0.0")
     .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
   port: z.int().min(0).max(65535).default(8443)
     .describe("The port to bind; 0 takes a free one."),
+  reuse_port: z.boolean().default(false)
+    .describe(
+      "Whether several relays on this machine may share the port; each connection reaches one of them.",
+    ),
+  unix_socket: z.string().default("")
+    .describe(
+      "A path to listen on instead, as a Unix socket, for a proxy on the same machine; empty: none.",
+    ),
   transport: z.enum(["native", "ws"]).default("native")
     .describe("What carries the WebSockets."),
   tls: z.strictObject({
@@ -53,8 +62,10 @@ const server = z.strictObject({
         "name one only where there is no other way.",
     ),
   trusted_proxies: z.array(network).default([])
-    .meta({ title: "networks such as 10.0.0.0/8 or fd00::/8" })
-    .describe("The networks of proxies whose X-Forwarded-For is believed."),
+    .meta({ title: "networks such as 10.0.0.0/8 or fd00::/8, or unix" })
+    .describe(
+      "The networks of proxies whose X-Forwarded-For is believed; unix is who comes through unix_socket.",
+    ),
   idle_timeout_seconds: z.int().min(1).max(86400).default(30)
     .describe(
       "A silent client is pinged at half of this and evicted after it.",
@@ -110,6 +121,8 @@ export interface Config {
   server: {
     hostname: string;
     port: number;
+    reuse_port: boolean;
+    unix_socket: string;
     transport: "native" | "ws";
     tls: { enabled: boolean; cert_file: string; key_file: string };
     allowed_origins: string[];

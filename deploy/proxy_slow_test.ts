@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { DEFAULT_CONFIG } from "../config.ts";
+import type { Relay } from "../relay.ts";
 import { type CertificateFiles, makeCertificate } from "../testing/certificate.ts";
 import { connect } from "../testing/client.ts";
 import { Daemon, freePort, has } from "../testing/daemon.ts";
@@ -49,6 +50,26 @@ const PROXIES: Record<string, (site: Site) => Promise<string[]>> = {
   },
 };
 
+for (const transport of ["native", "ws"] as const) {
+  Deno.test(`relay on ${transport} behind nginx and a Unix socket knows its clients' addresses`, async () => {
+    if (!await has("nginx", "nginx")) return;
+    await using folder = await tempFolder();
+    const certificate = await makeCertificate(folder.path, "proxy");
+    const ca = await Deno.readTextFile(certificate.cert_file);
+    const unix_socket = `${folder.path}/relay.sock`;
+    await using relay = await startRelay({
+      server: { transport, unix_socket, trusted_proxies: ["unix"] },
+      limits: { max_connections_per_ip: 1 },
+    });
+    await Deno.chmod(folder.path, 0o711); // Started by root, nginx is somebody else.
+    await Deno.chmod(unix_socket, 0o666);
+    const port = freePort();
+    const site = { directory: folder.path, port, relay: `unix:${unix_socket}:/`, certificate };
+    await using _proxy = await Daemon.start(await PROXIES.nginx(site), port);
+    await talkThrough(port, ca, relay);
+  });
+}
+
 for (const [name, prepare] of Object.entries(PROXIES)) {
   Deno.test(`relay behind ${name} knows its clients' addresses, whatever they claim`, async () => {
     if (!await has(name, name)) return;
@@ -63,21 +84,26 @@ for (const [name, prepare] of Object.entries(PROXIES)) {
     const site = { directory: folder.path, port, relay: new URL(relay.url).host, certificate };
     await using _proxy = await Daemon.start(await prepare(site), port, { HOME: folder.path });
 
-    const join = async (localAddress: string, claim: string) => {
-      using client = Deno.createHttpClient({ caCerts: [ca], localAddress });
-      const headers = { "x-forwarded-for": claim };
-      return await connect({ url: `wss://localhost:${port}/` }, { client, headers });
-    };
-    await using alice = await join("127.0.0.1", "192.0.2.1");
-    await assertRejects(() => join("127.0.0.1", "192.0.2.2"));
-    assertEquals(relay.stats().rejections.per_ip, 1);
-    await using bob = await join("127.0.0.2", "192.0.2.1");
-    alice.send("hello");
-    assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
-    const bytes = new Uint8Array([0, 255]);
-    bob.send(bytes);
-    assertEquals([await alice.next(), await bob.next()], [bytes, bytes]);
+    await talkThrough(port, ca, relay);
   });
+}
+
+/** Lets two addresses talk through a proxy, each of which may have one connection. */
+async function talkThrough(port: number, ca: string, relay: Relay): Promise<void> {
+  const join = async (localAddress: string, claim: string) => {
+    using client = Deno.createHttpClient({ caCerts: [ca], localAddress });
+    const headers = { "x-forwarded-for": claim };
+    return await connect({ url: `wss://localhost:${port}/` }, { client, headers });
+  };
+  await using alice = await join("127.0.0.1", "192.0.2.1");
+  await assertRejects(() => join("127.0.0.1", "192.0.2.2"));
+  assertEquals(relay.stats().rejections.per_ip, 1);
+  await using bob = await join("127.0.0.2", "192.0.2.1");
+  alice.send("hello");
+  assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
+  const bytes = new Uint8Array([0, 255]);
+  bob.send(bytes);
+  assertEquals([await alice.next(), await bob.next()], [bytes, bytes]);
 }
 
 Deno.test("nginx waits longer for a silent client than the relay does", async () => {

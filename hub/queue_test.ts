@@ -88,21 +88,6 @@ Deno.test("Queue loses nothing and keeps each sender's order, whatever is pushed
   }));
 });
 
-Deno.test("Queue of 262,144 messages is not slower per message than one of 256", () => {
-  const { queue, push, take } = setUp();
-  const perMessage = (count: number) => {
-    const started = performance.now();
-    for (let i = 0; i < count; i++) push(`sender ${i % 3}`, "x", 0);
-    while (queue.length > 0) take({ bytes: Infinity, messages: 16 });
-    return (performance.now() - started) / count;
-  };
-  const median = (count: number, times: number) =>
-    Array.from({ length: times }, () => perMessage(count)).sort((a, b) => a - b)[times >> 1];
-  median(256, 200); // The compiler has done its work after that.
-  const few = median(256, 201), many = median(262_144, 3);
-  assert(many < 4 * few, `${many} ms against ${few} ms`);
-});
-
 Deno.test("Queue passes over lines that have to wait, and serves them later", () => {
   const queue = new Queue<string, string>();
   const alice = new Line<string, string>("alice"), bob = new Line<string, string>("bob");

@@ -10,7 +10,7 @@ import { settlesWithin } from "./timeout.ts";
 
 /** A bound port with a server behind it. */
 export interface Listener {
-  /** The port that is bound. */
+  /** The port that is bound; 0 where it is a Unix socket. */
   readonly port: number;
   /** Resolves, with the reason, if the server ends before {@link Listener.stop} was called. */
   readonly died: Promise<string>;
@@ -18,12 +18,17 @@ export interface Listener {
   stop(graceSeconds: number): Promise<void>;
 }
 
-/** Where a server listens. */
-export interface Address {
+/** Where a server listens: a TCP port, or the path of a Unix socket. */
+export type Address = TcpAddress | { readonly path: string };
+
+/** A TCP port to listen on. */
+export interface TcpAddress {
   /** The address to bind. */
   readonly hostname: string;
   /** The port to bind; 0 takes a free one. */
   readonly port: number;
+  /** Whether others who say so may listen on it as well; each connection then reaches one of them. */
+  readonly reusePort?: boolean;
 }
 
 /** The shortest and the longest time between the end of a server that ran out of descriptors and the next. */
@@ -39,23 +44,27 @@ const RECOVERED_MILLISECONDS = 10_000;
  *
  * @param address Where to listen.
  * @param serve Starts a server on an address; called again with the bound one.
+ * @param dismiss Does away with a server that ended so. Default: its connections are left alone.
  * @throws {Error} If the first start fails.
  */
 export function keepServing(
   address: Address,
-  serve: (address: Address) => Deno.HttpServer<Deno.NetAddr>,
+  serve: (address: Address) => Deno.HttpServer<Deno.Addr>,
+  dismiss?: (server: Deno.HttpServer<Deno.Addr>) => void,
 ): Listener {
   const died = Promise.withResolvers<string>();
   let stopping = false;
   let pause = 0;
   let again: ReturnType<typeof setTimeout> | undefined;
   let server = serve(address);
-  const { hostname, port } = server.addr;
+  const port = "port" in server.addr ? server.addr.port : 0;
+  const bound = "path" in address ? address : { ...address, port };
 
   function watch(): void {
     const started = performance.now();
     server.finished.then(() => ended("it stopped by itself"), (error) => {
       if (performance.now() - started > RECOVERED_MILLISECONDS) pause = 0;
+      if (lacksDescriptors(error)) dismiss?.(server);
       ended(error);
     });
   }
@@ -66,7 +75,7 @@ export function keepServing(
     if (pause === 0) {
       log.warn(
         "File descriptors ran out on port {port}; members are kept, newcomers wait until some are free",
-        { port },
+        { port: "path" in bound ? bound.path : port },
       );
     }
     pause = Math.min(Math.max(2 * pause, PAUSE_MILLISECONDS.least), PAUSE_MILLISECONDS.most);
@@ -75,7 +84,7 @@ export function keepServing(
 
   function listenAgain(): void {
     try {
-      server = serve({ hostname, port });
+      server = serve(bound);
     } catch (error) {
       return ended(error);
     }

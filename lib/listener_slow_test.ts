@@ -3,15 +3,19 @@ import { connect } from "../testing/client.ts";
 import { Program, ROOT } from "../testing/program.ts";
 import { handshake, RawClient } from "../testing/raw_client.ts";
 import { scrape } from "../testing/scrape.ts";
-import { until } from "../testing/wait.ts";
+import { tempFolder } from "../testing/temp.ts";
+import { bounded, until } from "../testing/wait.ts";
 
 const FILES = 150;
 
 /** Starts a relay that may open few files. */
-function startWithFewFiles(transport: string): Promise<Program> {
+function startWithFewFiles(transport: string, unixSocket: string): Promise<Program> {
   const relay = `exec ${Deno.execPath()} run -A --quiet ${ROOT}main.ts "$@"`;
   const command = ["sh", "-c", `ulimit -n ${FILES}; ${relay}`, "relay"];
-  return Program.start({ command, env: { RELAY_SERVER_TRANSPORT: transport } });
+  return Program.start({
+    command,
+    env: { RELAY_SERVER_TRANSPORT: transport, RELAY_SERVER_UNIX_SOCKET: unixSocket },
+  });
 }
 
 /** Opens more connections than the relay may open files, and lets each say something. */
@@ -25,23 +29,26 @@ async function takeAll(url: string, request: string | null): Promise<RawClient[]
 }
 
 for (const transport of ["native", "ws"]) {
-  for (const port of ["relay", "metrics"]) {
+  for (const port of ["relay", "metrics", "Unix"]) {
     Deno.test(`relay on ${transport} keeps its members and admits others later when its ${port} port runs out of descriptors`, async () => {
-      await using program = await startWithFewFiles(transport);
+      await using folder = await tempFolder();
+      const path = port === "Unix" ? `${folder.path}/socket` : "";
+      await using program = await startWithFewFiles(transport, path);
       await using alice = await connect(program);
-      const onRelay = port === "relay";
+      const onRelay = port !== "metrics";
       const url = onRelay ? program.url : program.metricsUrl;
       const crowd = await takeAll(url, onRelay ? handshake({}, "GET /x HTTP/1.1") : null);
       if (transport === "native" || !onRelay) { // Else they are turned away.
         const warning = "File descriptors ran out on port ";
         await until(() => program.logged(warning), "the descriptors to run out");
-        assert([...Deno.readDirSync(`/proc/${program.pid}/fd`)].length >= FILES - 1);
+        if (onRelay) assert([...Deno.readDirSync(`/proc/${program.pid}/fd`)].length >= FILES - 1);
       }
       for (let i = 0; i < 20; i++) {
         alice.send(`${i}`);
         assertEquals(await alice.next(), `${i}`);
       }
-      for (const client of crowd) client.reset();
+      if (onRelay) { for (const client of crowd) client.reset(); }
+      else await bounded(Promise.all(crowd.map(({ ended }) => ended)), "all to be let go");
       await until(async () => {
         const bob = await connect(program).catch(() => null);
         await bob?.close();

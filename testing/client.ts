@@ -37,7 +37,13 @@ export class Client implements AsyncDisposable {
 
   /** Connects, or rejects if the relay refuses. */
   static async connect(url: string, options?: WebSocketOptions): Promise<Client> {
-    const socket = new WebSocket(url, options);
+    const path = pathOf(url);
+    using unix = path === null
+      ? null
+      : Deno.createHttpClient({ proxy: { transport: "unix", path } });
+    const socket = unix
+      ? new WebSocket("ws://localhost/", { ...options, client: unix })
+      : new WebSocket(url, options);
     const client = new Client(socket);
     const opened = new Promise<void>((resolve, reject) => {
       socket.onopen = () => resolve();
@@ -79,6 +85,11 @@ export class Client implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Finds the path of a Unix socket in a relay's URL; `null` where it listens on a port. */
+export function pathOf(url: string): string | null {
+  return /^ws\+unix:(.*):\/$/.exec(url)?.[1] ?? null;
 }
 
 /** Connects a client to a relay. */

@@ -6,6 +6,7 @@
 
 import { connect, type Socket } from "node:net";
 import { Buffer } from "node:buffer";
+import { pathOf } from "./client.ts";
 import { bounded, Inbox } from "./wait.ts";
 
 /** The opcodes of RFC 6455 §5.2. */
@@ -79,10 +80,12 @@ export class RawClient implements Disposable {
     });
   }
 
-  /** Opens a TCP connection. */
+  /** Opens a TCP connection, or one to a Unix socket. */
   static async open(relay: { url: string }): Promise<RawClient> {
-    const { hostname, port } = new URL(relay.url);
-    const socket = connect({ port: Number(port), host: hostname, noDelay: true });
+    const path = pathOf(relay.url), { hostname, port } = new URL(relay.url);
+    const socket = path
+      ? connect(path)
+      : connect({ port: Number(port), host: hostname, noDelay: true });
     const client = new RawClient(socket);
     const connected = new Promise((resolve, reject) => {
       socket.once("connect", resolve);
@@ -196,4 +199,15 @@ export class RawClient implements Disposable {
       this.#take({ opcode: first & 0x0f, payload });
     }
   };
+}
+
+/** Asks to join on a connection of its own, and returns the answer's status and its head in lower case. */
+export async function ask(
+  relay: { url: string },
+  headers: Record<string, string>,
+  requestLine?: string,
+): Promise<{ status: number; head: string }> {
+  using client = await RawClient.open(relay);
+  const head = (await client.ask(handshake(headers, requestLine))).toLowerCase();
+  return { status: Number(head.split(" ")[1]), head };
 }

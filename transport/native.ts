@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
 import { UNREADABLE } from "../admission/handshake.ts";
 import type { Cause, Connection, Ending, Member, Membership } from "../hub.ts";
-import { keepServing, type Listener } from "../lib/listener.ts";
+import { keepServing, type Listener, type TcpAddress } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
 import type { Answer, ListenOptions, Transport } from "./transport.ts";
 import { SLOWEST_LINE } from "./unread.ts";
@@ -53,7 +53,7 @@ async function listen(
 
   async function handle(
     request: Request,
-    { remoteAddr }: Deno.ServeHandlerInfo<Deno.NetAddr>,
+    { remoteAddr }: Deno.ServeHandlerInfo,
   ): Promise<Response> {
     const { signal } = request; // Read first: only from then on does the platform tell of a reset.
     const seat = options.admit({
@@ -62,7 +62,7 @@ async function listen(
       headers: [...request.headers.keys()].length,
       hosts: request.headers.has("host") ? 1 : 0, // The platform itself refuses more.
       header: (name) => request.headers.get(name),
-    }, remoteAddr);
+    }, "hostname" in remoteAddr ? remoteAddr : null);
     if ("status" in seat) return answer(seat);
     try {
       await settling();
@@ -84,9 +84,9 @@ async function listen(
     }
   }
 
-  const listener = keepServing(options, (address) =>
+  const listener = keepServing(options.address, (address) =>
     Deno.serve({
-      ...address,
+      ...address as TcpAddress, // The types know no address that may be of either kind.
       ...(certificate && { cert: certificate.cert, key: certificate.key }),
       onListen: () => {},
       onError: () => {

@@ -4,13 +4,13 @@
  * @module
  */
 
-import type { Seat } from "../admission/admission.ts";
+import type { Peer, Seat } from "../admission/admission.ts";
 import type { HandshakeRequest, Refusal, Rejection } from "../admission/handshake.ts";
 import type { Encoded, Membership } from "../hub.ts";
-import type { Listener } from "../lib/listener.ts";
+import type { Address, Listener } from "../lib/listener.ts";
 import type { Certificate } from "./certificate.ts";
 
-export type { Listener } from "../lib/listener.ts";
+export type { Address, Listener, TcpAddress } from "../lib/listener.ts";
 export type { Certificate } from "./certificate.ts";
 
 /** An answer to a request that does not join. */
@@ -19,16 +19,14 @@ export type Answer = Omit<Refusal, "reason">;
 /** The options of {@link Transport.listen}. */
 export interface ListenOptions<Message, Data> {
   /** Admits a request, or says what to answer instead: a refusal, counted and logged, or a health check's. */
-  admit(request: HandshakeRequest, peer: { hostname: string; port: number }): Seat | Answer;
+  admit(request: HandshakeRequest, peer: Peer | null): Seat | Answer;
   /** Counts a request that could not even be read. */
   countRejection(reason: Rejection): void;
   /** The hub's side of an open client: join, publish, leave. */
   readonly members: Membership<Message, Data>;
-  /** The address to bind, for example `0.0.0.0`. */
-  readonly hostname: string;
-  /** The port to bind; 0 takes a free one. */
-  readonly port: number;
-  /** With a certificate: TLS. */
+  /** Where to listen. */
+  readonly address: Address;
+  /** With a certificate: TLS, which a Unix socket has none of. */
   readonly certificate: Certificate | null;
   /** A silent client is pinged after half of this time and evicted after all of it. */
   readonly idleTimeoutSeconds: number;
@@ -49,7 +47,7 @@ export interface Transport<Message, Data> {
   /** How many file descriptors the process needs besides those of its clients. */
   readonly spareDescriptors: number;
   /**
-   * Binds the port and begins to admit clients.
+   * Binds the address and begins to admit clients.
    *
    * @throws {Error} If the platform cannot; `code` is `EADDRINUSE` if the port is taken.
    */

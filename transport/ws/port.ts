@@ -9,8 +9,8 @@
  */
 
 import type { Server } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
-import { lacksDescriptors } from "../../lib/listener.ts";
+import { type AddressInfo, connect, type ListenOptions, type Socket } from "node:net";
+import { type Address, lacksDescriptors } from "../../lib/listener.ts";
 import { log } from "../../lib/log.ts";
 
 /** The number of connections that may wait to be accepted: more than any system allows, which cuts it down. */
@@ -24,7 +24,7 @@ const ANY: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": ":
 
 /** A bound port. */
 export interface Port {
-  /** Its number. */
+  /** Its number; 0 where it is a Unix socket. */
   readonly number: number;
   /** Resolves, with the reason, if the server ends before {@link Port.close} was called. */
   readonly died: Promise<string>;
@@ -33,16 +33,18 @@ export interface Port {
 }
 
 /**
- * Binds a server's port, and makes sure that it goes on accepting connections.
+ * Binds a server's port, or its Unix socket, and makes sure that it goes on accepting connections.
  *
  * @throws {Error} If the platform cannot; `code` is `EADDRINUSE` if the port is taken.
  */
-export async function openPort(server: Server, hostname: string, port: number): Promise<Port> {
+export async function openPort(server: Server, address: Address): Promise<Port> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(port, hostname, LISTEN_BACKLOG, () => resolve());
+    server.listen(optionsOf(address), resolve);
   });
-  const { address, port: number } = server.address() as AddressInfo;
+  const bound = server.address() as AddressInfo | string;
+  const number = typeof bound === "string" ? 0 : bound.port;
+  const again = optionsOf("path" in address ? address : { ...address, port: number });
   const died = Promise.withResolvers<string>();
   let closing = false;
   let accepted = 0, before = 0;
@@ -58,7 +60,7 @@ export async function openPort(server: Server, hostname: string, port: number): 
   });
   server.on("connection", () => accepted++);
   const timer = setInterval(() => {
-    if (out) return void server.listen(number, hostname, LISTEN_BACKLOG);
+    if (out) return void server.listen(again);
     const silent = accepted === before;
     before = accepted;
     const unanswered = silent && probe?.closed === false;
@@ -68,9 +70,9 @@ export async function openPort(server: Server, hostname: string, port: number): 
         "The port stopped accepting connections when file descriptors ran out; listening again",
       );
       server.close();
-      server.listen(number, hostname, LISTEN_BACKLOG);
+      server.listen(again);
     }
-    probe = silent && !unanswered ? openProbe(number, address) : undefined;
+    probe = silent && !unanswered ? openProbe(bound) : undefined;
   }, PROBE_MILLISECONDS);
 
   return {
@@ -85,9 +87,20 @@ export async function openPort(server: Server, hostname: string, port: number): 
   };
 }
 
-/** Connects, and waits for nothing but the end: the relay may be full, or have no descriptor left for it. */
-function openProbe(port: number, address: string): Socket {
-  const probe = connect(port, ANY[address] ?? address);
+/**
+ * Connects, and waits for nothing but the end: the relay may be full, or have no descriptor left for it. It
+ * ends its own side, so that whoever accepts it ends it as well: on a shared port that may be another relay.
+ */
+function openProbe(bound: AddressInfo | string): Socket {
+  const probe = typeof bound === "string"
+    ? connect(bound)
+    : connect(bound.port, ANY[bound.address] ?? bound.address);
   probe.on("error", () => {});
-  return probe.resume();
+  return probe.end().resume();
+}
+
+function optionsOf(address: Address): ListenOptions {
+  if ("path" in address) return { ...address, backlog: LISTEN_BACKLOG };
+  const { hostname: host, port, reusePort } = address;
+  return { host, port, reusePort, backlog: LISTEN_BACKLOG };
 }

@@ -70,7 +70,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
 
   const admit = (request: IncomingMessage): Seat | Answer => {
     const { remoteAddress: hostname = "unknown", remotePort: port = 0 } = request.socket;
-    return options.admit(read(request), { hostname, port });
+    return options.admit(read(request), "path" in options.address ? null : { hostname, port });
   };
   server.on("request", (request, response) => {
     const seat = admit(request);
@@ -107,7 +107,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     socket.end(answer(refusal));
   });
 
-  const port = await openPort(server, options.hostname, options.port);
+  const port = await openPort(server, options.address);
   clients.watch(options.idleTimeoutSeconds);
   return {
     port: port.number,
@@ -129,8 +129,11 @@ function mostConnections(maxDescriptors: number): number {
 
 /** The connections that have not become WebSockets: none may stay so for long. */
 class Handshakes {
-  /** Each one's socket and timer, by the address of its peer. */
-  readonly #pending = new Map<string, { socket: Socket; timer: ReturnType<typeof setTimeout> }>();
+  /** Each one's socket and timer, by the name of the connection. */
+  readonly #pending = new Map<
+    Socket | string,
+    { socket: Socket; timer: ReturnType<typeof setTimeout> }
+  >();
 
   constructor(server: Server, timeoutSeconds = HANDSHAKE_TIMEOUT_SECONDS) {
     // With TLS this is the socket beneath, so an unfinished TLS handshake counts as well.
@@ -152,14 +155,16 @@ class Handshakes {
     for (const { socket } of this.#pending.values()) socket.destroy();
   }
 
-  #remove(name: string): void {
+  #remove(name: Socket | string): void {
     clearTimeout(this.#pending.get(name)?.timer);
     this.#pending.delete(name);
   }
 }
 
-function nameOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
+/** Names a connection: by the address of its peer, since with TLS there are two sockets to one, else by itself. */
+function nameOf(socket: Socket): Socket | string {
+  const { remoteAddress, remotePort } = socket;
+  return remoteAddress ? `${remoteAddress} ${remotePort}` : socket;
 }
 
 /** Reads what a decision needs. */

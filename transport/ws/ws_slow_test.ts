@@ -1,13 +1,20 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
+import { createServer } from "node:http";
+import { Hub } from "../../hub.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
 import { closeAll, connect, connectAll } from "../../testing/client.ts";
 import { Program, ROOT, run } from "../../testing/program.ts";
-import { frame, OPCODE, RawClient } from "../../testing/raw_client.ts";
+import { frame, handshake, OPCODE, RawClient } from "../../testing/raw_client.ts";
 import { scrape } from "../../testing/scrape.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
 import { tempFolder } from "../../testing/temp.ts";
 import { bounded, sleep, until } from "../../testing/wait.ts";
+import { urlOfPath } from "../address.ts";
+import { type Certificate, loadCertificate } from "../certificate.ts";
+import type { Address } from "../transport.ts";
+import { openPort } from "./port.ts";
+import { ws } from "./ws.ts";
 
 const start = ({ server, ...rest }: Changes = {}) => {
   return startRelay({ ...rest, server: { transport: "ws", ...server } });
@@ -72,6 +79,74 @@ Deno.test("ws keeps a client whose message takes longer than the idle timeout to
     await sleep(0.2);
   }
   assertEquals(await alice.take(2), [body, body]);
+});
+
+/** Listens without a relay around it, and admits everybody. */
+async function listen(
+  handshakeTimeoutSeconds: number,
+  certificate: Certificate | null,
+  address: Address = { hostname: "127.0.0.1", port: 0 },
+) {
+  const members = new Hub({ encode: ws.encode, maxMessageBytes: 1000, maxBacklogBytes: 1000 });
+  const listener = await ws.listen({
+    admit: () => ({ peer: "anyone", subprotocol: null, release: () => {} }),
+    countRejection: () => {},
+    members,
+    address,
+    certificate,
+    idleTimeoutSeconds: 60,
+    handshakeTimeoutSeconds,
+    maxMessageBytes: 1000,
+    maxDescriptors: null,
+  });
+  return {
+    url: "path" in address ? urlOfPath(address.path) : `ws://127.0.0.1:${listener.port}/`,
+    [Symbol.asyncDispose]: () => listener.stop(1),
+  };
+}
+
+Deno.test("ws ends handshakes that are not finished in time, TLS ones included", async () => {
+  const seconds = 1;
+  await using folder = await tempFolder();
+  const files = await makeCertificate(folder.path, "own");
+  await using plain = await listen(seconds, null);
+  await using secure = await listen(seconds, await loadCertificate({ enabled: true, ...files }));
+  await using unix = await listen(seconds, null, { path: `${folder.path}/socket` });
+  await using alice = await connect(plain);
+  using bob = await RawClient.join(unix);
+  const started = performance.now();
+  using silent = await RawClient.open(plain);
+  using half = await RawClient.open(plain);
+  half.send(handshake().slice(0, 40));
+  using noHello = await RawClient.open(secure);
+  using alone = await RawClient.open(unix);
+  const ends = Promise.all([silent.ended, half.ended, noHello.ended, alone.ended]);
+  await bounded(ends, "the unfinished handshakes to be ended");
+  assert(performance.now() - started > 900 * seconds, "they were ended at once");
+  alice.send("still here");
+  assertEquals(await alice.next(), "still here");
+  bob.send(frame(OPCODE.text, "here too"));
+  assertEquals((await bob.next()).opcode, OPCODE.text);
+});
+
+Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
+  await using folder = await tempFolder();
+  const files = await makeCertificate(folder.path, "own");
+  await using program = await Program.start({
+    env: {
+      RELAY_SERVER_TRANSPORT: "ws",
+      RELAY_SERVER_TLS_ENABLED: "true",
+      RELAY_SERVER_TLS_CERT_FILE: files.cert_file,
+      RELAY_SERVER_TLS_KEY_FILE: files.key_file,
+    },
+  });
+  const caCerts = [await Deno.readTextFile(files.cert_file)];
+  const port = Number(new URL(program.url).port);
+  using tls = await Deno.connectTls({ port, caCerts, alpnProtocols: ["h2", "http/1.1"] });
+  assertEquals((await tls.handshake()).alpnProtocol, "http/1.1");
+  await makeCertificate(folder.path, "own");
+  program.signal("SIGHUP");
+  await until(() => program.logged("Certificate replaced, expires 20"), "the log line");
 });
 
 Deno.test("ws frees the descriptor and the memory of a client that never reads at once", async () => {
@@ -145,6 +220,45 @@ Deno.test("ws accepts again after a rush that took all files, also where it cann
   await roomFor(program, "bob");
   alice.send("still here");
   assertEquals(await alice.next(), "still here");
+});
+
+Deno.test("ws does not listen again because the others on its port answer its probes", async () => {
+  const server = createServer();
+  const address = { hostname: "127.0.0.1", port: 0, reusePort: true };
+  const port = await openPort(server, address);
+  const others = Array.from({ length: 9 }, () => {
+    const shared = { ...address, port: port.number, onListen: () => {} };
+    return Deno.serve(shared, () => new Response());
+  });
+  let again = 0;
+  server.on("listening", () => again++);
+  await sleep(9); // Four probes, of which nine of ten reach the others.
+  assertEquals(again, 0);
+  await Promise.all([port.close(), ...others.map((other) => other.shutdown())]);
+});
+
+Deno.test("ws listens again on a port that it shares with another", async () => {
+  const env = { RELAY_SERVER_TRANSPORT: "ws", RELAY_SERVER_REUSE_PORT: "true" };
+  const warning = "The port stopped accepting connections";
+  await using healthy = await Program.start({ env });
+  const { port } = new URL(healthy.url);
+  const args = ["--port", port, "--metrics-port", "0"];
+  const relay =
+    `exec ${Deno.execPath()} run --quiet --allow-net --allow-read --allow-env ${ROOT}main.ts "$@"`;
+  const command = ["sh", "-c", `ulimit -n 200; ${relay}`, "relay"];
+  await using poor = await Program.start({ command, args, env });
+  const opened = await Promise.allSettled(
+    Array.from({ length: 500 }, () => RawClient.open(healthy)),
+  );
+  await until(() => poor.logged(warning), "a probe to find out", 60);
+  for (const each of opened) if (each.status === "fulfilled") each.value.reset();
+  await using clients = new AsyncDisposableStack();
+  const joined = async () => (await scrape(poor)).get("websocket_connected_clients")!;
+  await until(async () => {
+    const client = await connect(healthy).catch(() => null);
+    if (client) clients.use(client);
+    return await joined().catch(() => 0) > 0;
+  }, "a newcomer at the relay without files");
 });
 
 Deno.test("ws replaces its certificate when the files change, and keeps it when they break", async () => {

@@ -1,16 +1,10 @@
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { Hub } from "../../hub.ts";
-import { makeCertificate } from "../../testing/certificate.ts";
 import { connect } from "../../testing/client.ts";
-import { Program } from "../../testing/program.ts";
-import { frame, handshake, OPCODE, RawClient } from "../../testing/raw_client.ts";
+import { frame, OPCODE, RawClient } from "../../testing/raw_client.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
-import { tempFolder } from "../../testing/temp.ts";
-import { bounded, until } from "../../testing/wait.ts";
-import { type Certificate, loadCertificate } from "../certificate.ts";
+import { until } from "../../testing/wait.ts";
 import { CLOSE } from "../close.ts";
-import { ws } from "./ws.ts";
 
 const start = ({ server, ...rest }: Changes = {}) => {
   return startRelay({ ...rest, server: { transport: "ws", ...server } });
@@ -86,63 +80,3 @@ for (const [what, bytes, code] of BREACHES) {
     await until(() => relay.stats().evictions.error === 1, "the eviction");
   });
 }
-
-/** Listens without a relay around it, and admits everybody. */
-async function listen(handshakeTimeoutSeconds: number, certificate: Certificate | null) {
-  const members = new Hub({ encode: ws.encode, maxMessageBytes: 1000, maxBacklogBytes: 1000 });
-  const listener = await ws.listen({
-    admit: () => ({ peer: "anyone", subprotocol: null, release: () => {} }),
-    countRejection: () => {},
-    members,
-    hostname: "127.0.0.1",
-    port: 0,
-    certificate,
-    idleTimeoutSeconds: 60,
-    handshakeTimeoutSeconds,
-    maxMessageBytes: 1000,
-    maxDescriptors: null,
-  });
-  return {
-    url: `ws://127.0.0.1:${listener.port}/`,
-    [Symbol.asyncDispose]: () => listener.stop(1),
-  };
-}
-
-Deno.test("ws ends handshakes that are not finished in time, TLS ones included", async () => {
-  const seconds = 1;
-  await using folder = await tempFolder();
-  const files = await makeCertificate(folder.path, "own");
-  await using plain = await listen(seconds, null);
-  await using secure = await listen(seconds, await loadCertificate({ enabled: true, ...files }));
-  await using alice = await connect(plain);
-  const started = performance.now();
-  using silent = await RawClient.open(plain);
-  using half = await RawClient.open(plain);
-  half.send(handshake().slice(0, 40));
-  using noHello = await RawClient.open(secure);
-  const ends = Promise.all([silent.ended, half.ended, noHello.ended]);
-  await bounded(ends, "the unfinished handshakes to be ended");
-  assert(performance.now() - started > 900 * seconds, "they were ended at once");
-  alice.send("still here");
-  assertEquals(await alice.next(), "still here");
-});
-
-Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
-  await using folder = await tempFolder();
-  const files = await makeCertificate(folder.path, "own");
-  await using program = await Program.start({
-    env: {
-      RELAY_SERVER_TRANSPORT: "ws",
-      RELAY_SERVER_TLS_ENABLED: "true",
-      RELAY_SERVER_TLS_CERT_FILE: files.cert_file,
-      RELAY_SERVER_TLS_KEY_FILE: files.key_file,
-    },
-  });
-  const caCerts = [await Deno.readTextFile(files.cert_file)];
-  const port = Number(new URL(program.url).port);
-  using tls = await Deno.connectTls({ port, caCerts, alpnProtocols: ["h2", "http/1.1"] });
-  assertEquals((await tls.handshake()).alpnProtocol, "http/1.1");
-  await makeCertificate(folder.path, "own");
-  program.signal("SIGHUP");
-  await until(() => program.logged("Certificate replaced, expires 20"), "the log line");
-});

@@ -1,0 +1,91 @@
+/**
+ * The addresses that the relay listens on: how they are bound, what is said where that fails, and the
+ * URLs that lead to them.
+ *
+ * @module
+ */
+
+import { resolve } from "node:path";
+import { type Config, ConfigError } from "../config.ts";
+import type { Address } from "../lib/listener.ts";
+import { findObstacle, removeStale } from "../lib/unix_socket.ts";
+
+/** The codes and, where there is none, messages of platforms for an address that is not the machine's. */
+const NO_ADDRESS =
+  /^(EADDRNOTAVAIL|EINVAL|ENOTFOUND)$|^invalid host|lookup address(?!.*Temporary failure)/;
+
+/**
+ * Binds what a section of the configuration names.
+ *
+ * @param listen Listens on an address.
+ * @throws {ConfigError} If the address is none of this machine, or there can be no Unix socket at the path.
+ * @throws {Error} If it cannot be bound; the message says which and why.
+ */
+export async function bind<T>(
+  section: "metrics" | "server",
+  config: Config,
+  listen: (address: Address) => T | Promise<T>,
+): Promise<T> {
+  const { unix_socket: path } = config.server;
+  if (section === "server" && path) return await bindPath(path, listen);
+  const { hostname, port } = config[section];
+  const reusePort = section === "server" && config.server.reuse_port;
+  const flag = section === "server" ? "--port" : "--metrics-port";
+  const key = `${section}.hostname`;
+  try {
+    // Not every platform takes brackets.
+    return await listen({ hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port, reusePort });
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    if (NO_ADDRESS.test(code ?? message)) {
+      throw new ConfigError([`${key} must be an address of this machine, got "${hostname}"`]);
+    }
+    const why = code === "EADDRINUSE"
+      ? `the port is taken; set ${section}.port (${flag}) to another`
+      : `${message}; see ${key} and ${section}.port`;
+    throw new Error(`Cannot listen on ${hostname} port ${port}: ${why}`, { cause: error });
+  }
+}
+
+async function bindPath<T>(path: string, listen: (address: Address) => T | Promise<T>): Promise<T> {
+  await checkPath(path);
+  try {
+    await removeStale(path);
+    return await listen({ path });
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    const why = code === "EADDRINUSE"
+      ? "somebody listens there; set server.unix_socket to another path"
+      : `${message}; see server.unix_socket`;
+    throw new Error(`Cannot listen on ${path}: ${why}`, { cause: error });
+  }
+}
+
+/**
+ * Checks that there can be a Unix socket at the path of `server.unix_socket`, if there is to be one.
+ *
+ * @throws {ConfigError} If there cannot.
+ */
+export async function checkPath(path: string): Promise<void> {
+  const obstacle = path ? await findObstacle(path) : null;
+  if (obstacle === null) return;
+  throw new ConfigError([
+    `server.unix_socket must be a path where a socket can be, got ${path}: ${obstacle}`,
+  ]);
+}
+
+/** Names a port where it surely answers: on `0.0.0.0` not as `localhost`, which may be `::1`. */
+export function urlOf(scheme: string, hostname: string, port: number): string {
+  const local: Record<string, string> = {
+    "0.0.0.0": "127.0.0.1",
+    "::": "localhost",
+    "[::]": "localhost",
+  };
+  const host = local[hostname] ?? (/^[^[].*:/.test(hostname) ? `[${hostname}]` : hostname);
+  return `${scheme}://${host}:${port}/`;
+}
+
+/** Names a Unix socket as the package `ws` does for its clients: path of the socket, path of the request. */
+export function urlOfPath(path: string): string {
+  return `ws+unix:${resolve(path)}:/`;
+}
