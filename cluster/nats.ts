@@ -1,0 +1,369 @@
+/**
+ * The bus over NATS JetStream: one stream and one subject for all relays of a name, one message for each
+ * batch, and one batch under way from each relay, so that all have one order.
+ *
+ * Imported only where `cluster.servers` are configured.
+ *
+ * @module
+ */
+
+import type { ConnectionOptions } from "@nats-io/transport-node";
+import type { Batch } from "../hub.ts";
+import { log } from "../lib/log.ts";
+import { pause } from "../lib/timeout.ts";
+import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
+import { Consumer } from "./consumer.ts";
+import { explain, isPassing } from "./explain.ts";
+import { Outbox } from "./outbox.ts";
+import { connectionOptions, engineOf, type ServerSettings, Session } from "./session.ts";
+import {
+  endOf,
+  ensureStream,
+  findLoss,
+  type Loss,
+  type Place,
+  type StreamSettings,
+} from "./stream.ts";
+import { type Envelope, OVERHEAD_BYTES, randomOrigin, read, VERSION, write } from "./wire.ts";
+
+/** The section `cluster` of the configuration, with servers. */
+export interface ClusterSettings extends ServerSettings, StreamSettings {
+  /** How long NATS may not answer before the bus is lost. */
+  readonly patience_seconds: number;
+}
+
+/** The bytes of a NATS message beside its payload: its headers, with the longest names. */
+const HEADER_BYTES = 256;
+
+/** The pause in milliseconds before something that went wrong is tried again. */
+const RETRY_MILLISECONDS = 100;
+
+/** So many origins are remembered for the number of their last batch; more have not been here at once. */
+const MAX_ORIGINS = 10_000;
+
+/**
+ * Connects to NATS, and makes the stream of the cluster or checks it. What may pass, such as a server that
+ * is not up yet, is tried again for as long as the patience.
+ *
+ * @throws {Error} If that fails; the message is one line that names the key to look at.
+ */
+export async function connectBus(settings: ClusterSettings): Promise<Bus> {
+  const options = await connectionOptions(settings);
+  const deadline = performance.now() + settings.patience_seconds * 1000;
+  for (;;) {
+    const timeout = Math.max(1, Math.min(options.timeout!, deadline - performance.now()));
+    try {
+      return await tryToConnect(settings, { ...options, timeout });
+    } catch (error) {
+      const late = performance.now() + RETRY_MILLISECONDS > deadline;
+      if (late || !isPassing(error)) throw new Error(explain(error, settings), { cause: error });
+    }
+    await pause(RETRY_MILLISECONDS);
+  }
+}
+
+async function tryToConnect(settings: ClusterSettings, options: ConnectionOptions): Promise<Bus> {
+  const session = await Session.open(options);
+  try {
+    await session.during(ensureStream(session.manager, settings));
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  return new NatsBus(settings, options, session);
+}
+
+/** The batch of this relay that is on its way into the order. */
+interface Flight {
+  readonly number: number;
+  readonly batch: Batch;
+  readonly payload: Uint8Array;
+  /** Resolves with the number of its message once the stream has it; another one after a loss. */
+  stored: PromiseWithResolvers<number>;
+  /** Whether the stream has it. */
+  acknowledged: boolean;
+  /** Whether it came back. */
+  received: boolean;
+  /** The connection over which it is being published. */
+  via: Session | null;
+}
+
+class NatsBus implements Bus {
+  readonly engine: string;
+  readonly maxBatchBytes: number;
+  readonly #settings: ClusterSettings;
+  readonly #options: ConnectionOptions;
+  readonly #stopping = new AbortController();
+  readonly #origin = randomOrigin();
+  readonly #outbox = new Outbox();
+  readonly #lastNumbers = new Map<number, number>(); // By origin.
+  readonly #stats = { batches: { in: 0, out: 0 }, bytes: { in: 0, out: 0 }, gaps: 0 };
+  #listener: BusListener | null = null;
+  #session: Promise<Session>;
+  #running: Promise<void> | undefined;
+  #consumer: Consumer | null = null;
+  #place: Place | null = null;
+  #jumpedTo = 0; // The first message that came although others were missing before it.
+  #open: Session | null = null; // What may be published over: the place in the stream is known.
+  #flight: Flight | null = null;
+  #appended = 0;
+  #state: BusState = "connected"; // As the listener was told.
+  #latest: BusState = "connected"; // As it will have been told.
+  #patience: ReturnType<typeof setTimeout> | undefined;
+  #complaint = ""; // What was logged last, since all was well.
+  #recheck: (why: string) => void = () => {};
+
+  constructor(settings: ClusterSettings, options: ConnectionOptions, session: Session) {
+    this.engine = engineOf(settings);
+    this.#settings = settings;
+    this.#options = options;
+    this.#session = Promise.resolve(session);
+    this.maxBatchBytes = session.connection.info!.max_payload - HEADER_BYTES - OVERHEAD_BYTES;
+  }
+
+  get state(): BusState {
+    return this.#state;
+  }
+
+  stats(): BusStats {
+    const { batches, bytes, gaps } = this.#stats;
+    return { batches: { ...batches }, bytes: { ...bytes }, gaps };
+  }
+
+  start(listener: BusListener): void {
+    this.#listener = listener;
+    this.#running = this.#run();
+  }
+
+  append(batch: Batch): void {
+    if (this.#flight) throw new Error("Cannot append a batch: the one before is not there yet");
+    const number = ++this.#appended;
+    const payload = write({ origin: this.#origin, number, batch });
+    const stored = Promise.withResolvers<number>();
+    const flight = { number, batch, payload, stored, acknowledged: false, received: false };
+    this.#flight = { ...flight, via: null };
+    if (this.#open) this.#publish(this.#flight, this.#open);
+  }
+
+  pause(): void {
+    this.#outbox.pause();
+    this.#consumer?.pause();
+  }
+
+  resume(): void {
+    this.#outbox.resume();
+    if (!this.#outbox.paused) this.#consumer?.resume();
+  }
+
+  async stop(): Promise<void> {
+    this.#outbox.close();
+    this.#halt();
+    await this.#running;
+    await this.#session.then((session) => session.ended, () => {});
+  }
+
+  #halt(): void {
+    this.#stopping.abort(new Error("the bus stops"));
+    clearTimeout(this.#patience);
+    this.#consumer?.close();
+    this.#session.then((session) => session.close(), () => {});
+  }
+
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  /** Serves one connection after the other. */
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        await this.#serve(await this.#session);
+      } catch (error) {
+        this.#complain(error);
+        await pause(RETRY_MILLISECONDS, this.#stopping.signal);
+      }
+      if (this.#stopped) return;
+      this.#tell("reconnecting");
+      this.#session = Session.open(this.#options, this.#stopping.signal);
+    }
+  }
+
+  /** Reads the stream over one connection, until that ends. */
+  async #serve(session: Session): Promise<void> {
+    while (!session.closed) {
+      const broke = Promise.withResolvers<string>();
+      this.#recheck = broke.resolve;
+      try {
+        await this.#goOn(session);
+        this.#complaint = "";
+        await session.during(broke.promise);
+      } catch (error) {
+        if (session.closed) break;
+        this.#complain(error);
+        await pause(RETRY_MILLISECONDS, this.#stopping.signal);
+      } finally {
+        this.#tell("reconnecting");
+        this.#consumer?.close();
+        this.#consumer = this.#open = null;
+      }
+    }
+  }
+
+  /** Goes on reading where it was, and reports what is missing there. */
+  async #goOn(session: Session): Promise<void> {
+    const { manager } = session, { name } = this.#settings;
+    const info = await session.during(ensureStream(manager, this.#settings));
+    this.#place ??= endOf(info);
+    const loss = findLoss(info, this.#place, this.#jumpedTo);
+    if (loss?.anew) this.#forget();
+    this.#open = session;
+    if (this.#flight) this.#publish(this.#flight, session);
+    if (loss) await this.#accept(loss, session);
+    this.#consumer = await Consumer.open(session, name, this.#place.sequence, {
+      receive: (sequence, payload) => this.#receive(sequence, payload),
+      broke: (why) => this.#recheck(why),
+    });
+    if (findLoss(await session.during(manager.streams.info(name)), this.#place)) {
+      throw new Error("the stream changed at this moment");
+    }
+    if (this.#outbox.paused) this.#consumer.pause();
+    this.#tell("connected");
+    this.#consumer.begin();
+  }
+
+  /** Forgets what was in a stream that is gone: all that is in the new one has to be delivered. */
+  #forget(): void {
+    this.#lastNumbers.clear();
+    const flight = this.#flight;
+    if (!flight || flight.received) return;
+    flight.stored = Promise.withResolvers();
+    flight.acknowledged = false;
+  }
+
+  /** Reports a loss. A batch of this relay that is among what is missing has its place before it. */
+  async #accept({ why, next, anew }: Loss, session: Session): Promise<void> {
+    const flight = this.#flight;
+    if (flight && !flight.received && !anew) {
+      const sequence = await session.during(flight.stored.promise);
+      if (sequence <= next.sequence) this.#deliverOwn(flight);
+    }
+    this.#place = next;
+    this.#jumpedTo = 0;
+    this.#lose(why);
+  }
+
+  /** Publishes a batch until it is certain that the stream has it, or the connection breaks. */
+  async #publish(flight: Flight, session: Session): Promise<void> {
+    if (flight.via === session) return;
+    flight.via = session;
+    const { name } = this.#settings;
+    const options = { msgID: `${this.#origin}-${flight.number}`, expect: { streamName: name } };
+    while (!flight.acknowledged && !flight.received && !session.closed) {
+      const { stored } = flight;
+      try {
+        const { seq } = await session.during(
+          session.client.publish(name, flight.payload, options),
+        );
+        if (stored !== flight.stored) continue; // The answer was about a stream that is gone.
+        flight.acknowledged = true;
+        stored.resolve(seq);
+      } catch (error) {
+        if (session.closed || flight.received) break;
+        this.#recheck("publishing failed");
+        this.#complain(error);
+        await pause(RETRY_MILLISECONDS, this.#stopping.signal);
+      }
+    }
+    if (flight.via === session) flight.via = null;
+  }
+
+  #receive(sequence: number, payload: Uint8Array): void {
+    const { created, sequence: last } = this.#place!;
+    if (sequence !== last + 1) {
+      this.#jumpedTo ||= sequence;
+      return this.#recheck("messages are missing");
+    }
+    this.#place = { created, sequence };
+    this.#stats.batches.in++;
+    this.#stats.bytes.in += payload.length;
+    const reading = read(payload);
+    switch (reading.kind) {
+      case "batch":
+        return this.#take(reading, sequence);
+      case "unreadable":
+        return this.#lose(`message ${sequence} of the stream cannot be read: ${reading.why}`);
+      case "unknown version":
+        return this.#giveUp(reading.version);
+    }
+  }
+
+  #take({ origin, number, batch }: Envelope, sequence: number): void {
+    if (number <= (this.#lastNumbers.get(origin) ?? 0)) return; // A repetition.
+    this.#remember(origin, number);
+    const flight = this.#flight;
+    if (origin !== this.#origin || flight?.number !== number) {
+      this.#outbox.push(() => this.#listener!.deliver(batch, false));
+    } else {
+      flight.stored.resolve(sequence);
+      this.#deliverOwn(flight);
+    }
+  }
+
+  #remember(origin: number, number: number): void {
+    this.#lastNumbers.set(origin, number);
+    if (this.#lastNumbers.size <= MAX_ORIGINS) return;
+    const [oldest] = this.#lastNumbers.keys();
+    this.#lastNumbers.delete(oldest);
+  }
+
+  #deliverOwn(flight: Flight): void {
+    flight.received = true;
+    this.#remember(this.#origin, flight.number);
+    this.#stats.batches.out++;
+    this.#stats.bytes.out += flight.payload.length;
+    this.#outbox.push(() => {
+      this.#flight = null;
+      this.#listener!.deliver(flight.batch, true);
+    });
+  }
+
+  #lose(why: string): void {
+    this.#stats.gaps++;
+    this.#outbox.push(() => this.#listener!.lost(why));
+  }
+
+  /** Stops serving: what a newer relay says must not be skipped, and cannot be read. */
+  #giveUp(version: number): void {
+    log.error(
+      "A relay of this cluster writes version {version} of the wire format and this one reads " +
+        "{known} only; it stops serving until it is updated",
+      { version, known: VERSION },
+    );
+    this.#lose(`version ${version} of the wire format`);
+    this.#tell("lost");
+    this.#halt();
+  }
+
+  #tell(state: BusState): void {
+    if (this.#stopped) return;
+    if (state === "connected") clearTimeout(this.#patience);
+    if (state === this.#latest || state === "reconnecting" && this.#latest === "lost") return;
+    if (state === "reconnecting") {
+      const milliseconds = this.#settings.patience_seconds * 1000;
+      this.#patience = setTimeout(() => this.#tell("lost"), milliseconds);
+    }
+    this.#latest = state;
+    this.#outbox.push(() => {
+      this.#state = state;
+      this.#listener!.stateChanged(state);
+    });
+  }
+
+  /** Logs what NATS objects to, once as long as it is the same. */
+  #complain(error: unknown): void {
+    const reason = explain(error, this.#settings);
+    if (this.#stopped || reason === this.#complaint) return;
+    this.#complaint = reason;
+    log.warn("{reason}; trying again", { reason });
+  }
+}
