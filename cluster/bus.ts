@@ -41,7 +41,7 @@ export interface Bus extends Order {
   readonly engine: string;
   /** Takes a snapshot of the numbers. */
   stats(): BusStats;
-  /** Begins to deliver to a listener, from the first batch after the present end of the order. */
+  /** Begins to deliver to a listener, from the first batch after the end that the order had on connecting. */
   start(listener: BusListener): void;
   /** Disconnects. A batch that is under way may be lost: the hub waits for its own before. */
   stop(): Promise<void>;

@@ -50,7 +50,7 @@ export class Consumer {
     });
     // Counted, not measured: a process that was held up has yet to read what came meanwhile.
     this.#timer = setInterval(() => {
-      if (++this.#silence > MISSED_HEARTBEATS) this.#break("NATS fell silent");
+      if (++this.#silence >= MISSED_HEARTBEATS) this.#break("NATS fell silent");
     }, HEARTBEAT_MILLISECONDS);
   }
 

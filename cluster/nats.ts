@@ -53,7 +53,7 @@ export async function connectBus(settings: ClusterSettings): Promise<Bus> {
   for (;;) {
     const timeout = Math.max(1, Math.min(options.timeout!, deadline - performance.now()));
     try {
-      return await tryToConnect(settings, { ...options, timeout });
+      return await tryToConnect(settings, options, timeout);
     } catch (error) {
       const late = performance.now() + RETRY_MILLISECONDS > deadline;
       if (late || !isPassing(error)) throw new Error(explain(error, settings), { cause: error });
@@ -62,15 +62,19 @@ export async function connectBus(settings: ClusterSettings): Promise<Bus> {
   }
 }
 
-async function tryToConnect(settings: ClusterSettings, options: ConnectionOptions): Promise<Bus> {
-  const session = await Session.open(options);
+async function tryToConnect(
+  settings: ClusterSettings,
+  options: ConnectionOptions,
+  timeout: number,
+): Promise<Bus> {
+  const session = await Session.open({ ...options, timeout });
   try {
-    await session.during(ensureStream(session.manager, settings));
+    const info = await session.during(ensureStream(session.manager, settings));
+    return new NatsBus(settings, options, session, endOf(info));
   } catch (error) {
     await session.close();
     throw error;
   }
-  return new NatsBus(settings, options, session);
 }
 
 /** The batch of this relay that is on its way into the order. */
@@ -102,9 +106,9 @@ class NatsBus implements Bus {
   #session: Promise<Session>;
   #running: Promise<void> | undefined;
   #consumer: Consumer | null = null;
-  #place: Place | null = null;
+  #place: Place;
   #jumpedTo = 0; // The first message that came although others were missing before it.
-  #open: Session | null = null; // What may be published over: the place in the stream is known.
+  #open: Session | null = null; // What may be published over: the stream was looked at.
   #flight: Flight | null = null;
   #appended = 0;
   #state: BusState = "connected"; // As the listener was told.
@@ -113,11 +117,17 @@ class NatsBus implements Bus {
   #complaint = ""; // What was logged last, since all was well.
   #recheck: (why: string) => void = () => {};
 
-  constructor(settings: ClusterSettings, options: ConnectionOptions, session: Session) {
+  constructor(
+    settings: ClusterSettings,
+    options: ConnectionOptions,
+    session: Session,
+    place: Place,
+  ) {
     this.engine = engineOf(settings);
     this.#settings = settings;
     this.#options = options;
     this.#session = Promise.resolve(session);
+    this.#place = place;
     this.maxBatchBytes = session.connection.info!.max_payload - HEADER_BYTES - OVERHEAD_BYTES;
   }
 
@@ -213,7 +223,6 @@ class NatsBus implements Bus {
   async #goOn(session: Session): Promise<void> {
     const { manager } = session, { name } = this.#settings;
     const info = await session.during(ensureStream(manager, this.#settings));
-    this.#place ??= endOf(info);
     const loss = findLoss(info, this.#place, this.#jumpedTo);
     if (loss?.anew) this.#forget();
     this.#open = session;
@@ -278,7 +287,7 @@ class NatsBus implements Bus {
   }
 
   #receive(sequence: number, payload: Uint8Array): void {
-    const { created, sequence: last } = this.#place!;
+    const { created, sequence: last } = this.#place;
     if (sequence !== last + 1) {
       this.#jumpedTo ||= sequence;
       return this.#recheck("messages are missing");

@@ -161,22 +161,20 @@ export function endOf({ created, state }: StreamInfo): Place {
  *
  * @param jumpedTo The number of a message that came next although it should not have.
  */
-export function findLoss(
-  { created, state }: StreamInfo,
-  place: Place,
-  jumpedTo = 0,
-): Loss | null {
+export function findLoss(info: StreamInfo, place: Place, jumpedTo = 0): Loss | null {
+  const { created, state } = info;
   const { first_seq, last_seq } = state;
-  const beforeFirst = { created, sequence: Math.max(0, first_seq - 1) };
   if (created !== place.created) {
-    return { why: "the stream was made anew", next: beforeFirst, anew: true };
+    const next = { created, sequence: Math.max(0, first_seq - 1) };
+    return { why: "the stream was made anew", next, anew: true };
   }
   if (last_seq < place.sequence) {
     const why = `the stream has lost its end, ${last_seq + 1} to ${place.sequence}`;
-    return { why, next: { created, sequence: last_seq }, anew: true };
+    return { why, next: endOf(info), anew: true };
   }
-  const next = Math.max(first_seq, Math.min(jumpedTo, last_seq + 1));
-  if (next <= place.sequence + 1) return null;
-  const why = `the stream no longer holds ${place.sequence + 1} to ${next - 1}`;
-  return { why, next: { created, sequence: next - 1 }, anew: false };
+  const missing = Math.max(first_seq, jumpedTo) - 1;
+  if (missing <= place.sequence) return null;
+  // Not from the first that is there, which would be gone too by the time that it is asked for.
+  const why = `the stream no longer holds ${place.sequence + 1} to ${missing}`;
+  return { why, next: endOf(info), anew: false };
 }

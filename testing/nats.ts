@@ -120,44 +120,43 @@ export class Wire implements AsyncDisposable {
   /** Whether what the server says is lost on the way. */
   deaf = false;
   readonly #target: number;
-  readonly #port: number;
-  #listener: Deno.TcpListener | null;
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #open = new Set<Deno.TcpConn>();
   readonly #tasks = new Set<Promise<void>>();
+  #whole = true;
 
   /** Makes a way to a port of this machine. */
   constructor(target: number) {
     this.#target = target;
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    this.#port = this.#listener.addr.port;
-    this.url = `nats://127.0.0.1:${this.#port}`;
-    this.#start(this.#accept(this.#listener));
+    this.url = `nats://127.0.0.1:${this.#listener.addr.port}`;
+    this.#start(this.#accept());
   }
 
-  /** Breaks all connections, and refuses new ones. */
+  /** Breaks all connections, and every new one. */
   cut(): void {
-    this.#listener?.close();
-    this.#listener = null;
+    this.#whole = false;
     for (const connection of this.#open) close(connection);
     this.#open.clear();
   }
 
-  /** Lets connections through again. */
+  /** Lets everything through again. */
   mend(): void {
     this.deaf = false;
-    if (this.#listener) return;
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: this.#port });
-    this.#start(this.#accept(this.#listener));
+    this.#whole = true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
     this.cut();
     await bounded(Promise.all(this.#tasks), "the connections of a wire to end");
   }
 
-  async #accept(listener: Deno.TcpListener): Promise<void> {
+  async #accept(): Promise<void> {
     try {
-      for await (const client of listener) this.#start(this.#carry(client));
+      for await (const client of this.#listener) {
+        if (this.#whole) this.#start(this.#carry(client));
+        else close(client);
+      }
     } catch {
       // It was closed.
     }
