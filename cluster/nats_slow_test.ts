@@ -236,3 +236,136 @@ for (const [what, { settings, losers, why, happen }] of Object.entries(HARMFUL))
     assertEquals(findDisorder(all.map(({ heardSince }) => heardSince)), null);
   });
 }
+
+test("a paused bus delivers nothing, is not taken for silent, and loses nothing", async () => {
+  await using server = await NatsServer.start();
+  await using speakers = await startAll([server.url, server.url]);
+  const [alice, bob] = speakers.all;
+  await bob.say("first");
+  await alice.hears("first");
+  alice.bus.pause();
+  const large = "x".repeat(500_000), count = 40; // More than flow control lets pass.
+  for (let i = 0; i < count; i++) await bob.say(`${large}${i}`);
+  await sleep(5);
+  const before = alice.told.length;
+  await bob.say("last");
+  assertEquals([before, alice.heard], [1, ["first"]]);
+  alice.bus.resume();
+  await alice.hears("last");
+  assertEquals(alice.told, bob.told.map((each) => ({ ...each, own: false })));
+  assert(bob.told.every(({ kind }) => kind === "batch"));
+});
+
+test("a bus that pauses at every batch and goes on a moment later hears all", async () => {
+  await using server = await NatsServer.start();
+  await using speakers = await startAll([server.url, server.url]);
+  const [alice, bob] = speakers.all;
+  const deliver = alice.deliver.bind(alice);
+  let paused = 0;
+  alice.deliver = (batch, own) => {
+    deliver(batch, own);
+    assertEquals(paused++, 0);
+    alice.bus.pause();
+    setTimeout(() => {
+      paused--;
+      alice.bus.resume();
+    });
+  };
+  const large = "x".repeat(200_000), count = 60;
+  const said = alice.say("alice too");
+  for (let i = 0; i < count; i++) await bob.say(`${large}${i}`);
+  await said;
+  await alice.hears(`${large}${count - 1}`);
+  assertEquals(alice.heard, bob.heard);
+  assertEquals(alice.all("lost"), []);
+});
+
+test("a relay that is paused for longer than the stream keeps messages says that it lost some", async () => {
+  await using server = await NatsServer.start();
+  await using speakers = await startAll([server.url, server.url], { max_bytes: 2 ** 20 });
+  const [alice, bob] = speakers.all;
+  alice.bus.pause();
+  const large = "x".repeat(200_000);
+  for (let i = 0; i < 100; i++) await bob.say(`${large}${i}`);
+  alice.bus.resume();
+  await alice.loses();
+  await until(() => alice.bus.state === "connected", "the relay to be back");
+  await bob.say("last");
+  await alice.hears("last");
+  assertEquals(alice.bus.stats().gaps, 1);
+  const at = alice.told.findIndex(({ kind }) => kind === "lost");
+  const before = alice.told.slice(0, at).filter(({ kind }) => kind === "batch");
+  assertEquals(before.map(({ text }) => text), bob.heard.slice(0, before.length));
+  assertEquals(findDisorder([alice.heardSince, bob.heardSince]), null);
+});
+
+test("a batch of a relay's own that is among what it lost has its place before the loss", async () => {
+  await using server = await NatsServer.start();
+  await using wire = new Wire(server.port);
+  await using speakers = await startAll([wire.url, server.url]);
+  const [alice, bob] = speakers.all;
+  await alice.say("first");
+  wire.deaf = true;
+  const said = alice.say("own");
+  await bob.hears("own");
+  wire.cut();
+  await bob.say("lost by alice");
+  await manage(server, async (manager) => void await manager.streams.purge("relay"));
+  wire.mend();
+  await said;
+  await alice.loses();
+  await bob.say("last");
+  await alice.hears("last");
+  assertEquals(
+    alice.told.map(({ text }) => text),
+    ["first", "reconnecting", "own", "the stream no longer holds 2 to 3", "connected", "last"],
+  );
+  assertEquals(bob.heard, ["first", "own", "lost by alice", "last"]);
+});
+
+test("a message that cannot be read is a loss for all, and no end", async () => {
+  await using server = await NatsServer.start();
+  await using speakers = await startAll([server.url, server.url]);
+  const { all } = speakers;
+  for (const garbage of [new Uint8Array(), new Uint8Array([1, 2, 3])]) {
+    const connection = await connect({ port: server.port });
+    connection.publish("relay", garbage);
+    await connection.flush();
+    await connection.close();
+  }
+  await all[0].say("last");
+  await all[1].hears("last");
+  for (const speaker of all) {
+    assertEquals(speaker.told.map(({ text }) => text), [
+      "message 1 of the stream cannot be read: it is empty",
+      "message 2 of the stream cannot be read: its header is cut off",
+      "last",
+    ]);
+    assertEquals(speaker.bus.stats(), {
+      batches: { in: 3, out: speaker === all[0] ? 1 : 0 },
+      bytes: { in: 32, out: speaker === all[0] ? 29 : 0 },
+      gaps: 2,
+    });
+  }
+});
+
+test("a bus that meets a newer version is lost for good, and stops", async () => {
+  await using server = await NatsServer.start();
+  await using alice = await Speaker.start("a", { servers: [server.url] });
+  const connection = await connect({ port: server.port });
+  connection.publish("relay", new Uint8Array([2, 0]));
+  connection.publish("relay", new Uint8Array([1, 0]));
+  await connection.flush();
+  await connection.close();
+  await alice.hears("lost");
+  await sleep(0.5);
+  assertEquals(alice.told.map(({ text }) => text), ["version 2 of the wire format", "lost"]);
+});
+
+test("a batch of the largest size passes, one byte more does not fit", async () => {
+  await using server = await NatsServer.start();
+  await using alice = await Speaker.start("a", { servers: [server.url], name: "x".repeat(64) });
+  const text = "x".repeat(alice.bus.maxBatchBytes - 10);
+  assert(alice.bus.maxBatchBytes > 2 ** 20 - 1000);
+  assertEquals(await alice.say(text), text);
+});

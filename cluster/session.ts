@@ -14,11 +14,12 @@ import {
   jetstreamManager,
 } from "@nats-io/jetstream";
 import {
-  connect,
+  type Authenticator,
   type ConnectionOptions,
   credsAuthenticator,
   type NatsConnection,
 } from "@nats-io/transport-node";
+import { connect } from "./transport.ts";
 
 /** How the servers are reached: keys of the section `cluster` of the configuration. */
 export interface ServerSettings {
@@ -126,9 +127,7 @@ export async function connectionOptions(settings: ServerSettings): Promise<Conne
     name: "relay",
     ...password === "" && user !== "" ? { token: user } : {},
     ...password !== "" ? { user, pass: decodeURIComponent(password) } : {},
-    ...settings.credentials_file
-      ? { authenticator: credsAuthenticator(await readFile("credentials_file", settings)) }
-      : {},
+    ...settings.credentials_file ? { authenticator: await readCredentials(settings) } : {},
     ...protocol === "tls:"
       ? { tls: settings.tls_ca_file ? { ca: await readText("tls_ca_file", settings) } : {} }
       : {},
@@ -141,6 +140,18 @@ export async function connectionOptions(settings: ServerSettings): Promise<Conne
     maxPingOut: MISSED_PINGS,
     noAsyncTraces: true,
   };
+}
+
+async function readCredentials(settings: ServerSettings): Promise<Authenticator> {
+  const authenticator = credsAuthenticator(await readFile("credentials_file", settings));
+  try {
+    authenticator("nonce");
+    return authenticator;
+  } catch (error) {
+    const file = settings.credentials_file;
+    const why = "it must be a .creds file of NATS";
+    throw new Error(`Cannot use ${file} of cluster.credentials_file: ${why}`, { cause: error });
+  }
 }
 
 type FileKey = "credentials_file" | "tls_ca_file";

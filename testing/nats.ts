@@ -9,8 +9,8 @@ import { type TempFolder, tempFolder } from "./temp.ts";
 
 /** How a server is started. */
 export interface NatsOptions {
-  /** Whether it has JetStream. Default: yes. */
-  jetStream?: boolean;
+  /** Settings of JetStream beside its store, or `null` for a server without. Default: none. */
+  jetStream?: string | null;
   /** What else stands in its configuration file. Default: nothing. */
   config?: string;
 }
@@ -31,10 +31,13 @@ export class NatsServer implements AsyncDisposable {
   }
 
   /** Starts a server on a free port. */
-  static async start({ jetStream = true, config = "" }: NatsOptions = {}): Promise<NatsServer> {
+  static async start({ jetStream = "", config = "" }: NatsOptions = {}): Promise<NatsServer> {
     const folder = await tempFolder();
-    const store = jetStream ? `jetstream { store_dir: "${folder.path}/store" }\n` : "";
-    const server = new NatsServer(folder, await folder.write("nats.conf", store + config));
+    const store = `jetstream { store_dir: "${folder.path}/store", ${jetStream} }\n`;
+    const server = new NatsServer(
+      folder,
+      await folder.write("nats.conf", (jetStream === null ? "" : store) + config),
+    );
     try {
       await server.restart();
     } catch (error) {
