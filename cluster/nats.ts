@@ -38,6 +38,9 @@ const HEADER_BYTES = 256;
 /** The pause in milliseconds before something that went wrong is tried again. */
 const RETRY_MILLISECONDS = 100;
 
+/** How often it is seen whether a consumer that tells nothing misses something, in milliseconds. */
+const WATCH_MILLISECONDS = 1500;
+
 /** So many origins are remembered for the number of their last batch; more have not been here at once. */
 const MAX_ORIGINS = 10_000;
 
@@ -69,7 +72,7 @@ async function tryToConnect(
 ): Promise<Bus> {
   const session = await Session.open({ ...options, timeout });
   try {
-    const info = await session.during(ensureStream(session.manager, settings));
+    const info = await session.during(ensureStream(session, settings));
     return new NatsBus(settings, options, session, endOf(info));
   } catch (error) {
     await session.close();
@@ -201,17 +204,18 @@ class NatsBus implements Bus {
   /** Reads the stream over one connection, until that ends. */
   async #serve(session: Session): Promise<void> {
     while (!session.closed) {
-      const broke = Promise.withResolvers<string>();
+      const broke = Promise.withResolvers<string>(), over = new AbortController();
       this.#recheck = broke.resolve;
       try {
         await this.#goOn(session);
         this.#complaint = "";
-        await session.during(broke.promise);
+        await session.during(Promise.race([broke.promise, this.#watch(session, over.signal)]));
       } catch (error) {
         if (session.closed) break;
         this.#complain(error);
         await pause(RETRY_MILLISECONDS, this.#stopping.signal);
       } finally {
+        over.abort();
         this.#tell("reconnecting");
         this.#consumer?.close();
         this.#consumer = this.#open = null;
@@ -219,10 +223,25 @@ class NatsBus implements Bus {
     }
   }
 
+  /** Returns once nothing came for a while although the stream holds more, whatever the consumer says. */
+  async #watch(session: Session, signal: AbortSignal): Promise<void> {
+    let suspected: Place | null = null;
+    while (!signal.aborted) {
+      const place = this.#place;
+      await pause(WATCH_MILLISECONDS, signal);
+      if (signal.aborted || place !== this.#place || this.#outbox.paused) continue;
+      const info = await session.during(session.manager.streams.info(this.#settings.name));
+      const { created, sequence } = endOf(info);
+      if (created === place.created && sequence === place.sequence) continue;
+      if (place === this.#place && suspected === place) return;
+      suspected = place;
+    }
+  }
+
   /** Goes on reading where it was, and reports what is missing there. */
   async #goOn(session: Session): Promise<void> {
     const { manager } = session, { name } = this.#settings;
-    const info = await session.during(ensureStream(manager, this.#settings));
+    const info = await session.during(ensureStream(session, this.#settings));
     const loss = findLoss(info, this.#place, this.#jumpedTo);
     if (loss?.anew) this.#forget();
     this.#open = session;

@@ -167,7 +167,7 @@ test("a bus says when it cannot have its stream", async () => {
   );
   const connection = await connect({ port: server.port });
   const manager = await jetstreamManager(connection);
-  await manager.streams.add({ name: "all", subjects: ["rel*"] });
+  await manager.streams.add({ name: "all", subjects: ["*"] });
   await connection.close();
   assertEquals(
     await failure({ servers }),

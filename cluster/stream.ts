@@ -8,13 +8,14 @@ import {
   DiscardPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
-  type JetStreamManager,
   RetentionPolicy,
   StorageType,
   type StreamConfig,
   type StreamInfo,
 } from "@nats-io/jetstream";
-import { nanos } from "@nats-io/transport-node";
+import { nanos, type NatsConnection } from "@nats-io/transport-node";
+import { pause } from "../lib/timeout.ts";
+import type { Session } from "./session.ts";
 
 /** How the stream is kept: keys of the section `cluster` of the configuration. */
 export interface StreamSettings {
@@ -32,6 +33,9 @@ export interface StreamSettings {
 
 /** The time within which the servers know a repeated message again, if the stream keeps messages so long. */
 const DUPLICATES_SECONDS = 120;
+
+/** The time in milliseconds in which relays agree on one that makes the stream. */
+const CLAIM_MILLISECONDS = 100;
 
 /** The code of the server for a stream of this name with another configuration. */
 const NAME_IN_USE = 10058;
@@ -61,31 +65,53 @@ const KEYS: Partial<Record<keyof Kept, [key: string, shown: (value: never) => un
 };
 
 /**
- * Finds the stream, or makes it. Relays that start at once may both make it.
+ * Finds the stream, or makes it.
  *
  * @throws {Error} If there is one that is kept in another way; the message names what differs.
  */
 export async function ensureStream(
-  { streams }: JetStreamManager,
+  { connection, manager: { streams } }: Session,
   settings: StreamSettings,
 ): Promise<StreamInfo> {
   const wanted = wantedOf(settings);
-  try {
-    return check(await streams.info(settings.name), wanted);
-  } catch (error) {
-    if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
-  }
-  try {
+  for (let chosen = false;; chosen = await isChosen(connection, settings.name)) {
+    try {
+      return check(await streams.info(settings.name), wanted);
+    } catch (error) {
+      if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
+    }
+    if (!chosen) continue;
     const seconds = Math.min(settings.retention_seconds, DUPLICATES_SECONDS);
-    return await streams.add({
-      name: settings.name,
-      ...wanted,
-      duplicate_window: nanos(seconds * 1000),
-    });
-  } catch (error) {
-    if (!hasCode(error, NAME_IN_USE)) throw error;
-    return check(await streams.info(settings.name), wanted);
+    const duplicate_window = nanos(seconds * 1000);
+    try {
+      return await streams.add({ name: settings.name, ...wanted, duplicate_window });
+    } catch (error) {
+      if (!hasCode(error, NAME_IN_USE)) throw error;
+    }
   }
+}
+
+/**
+ * Finds out, among relays that miss the stream at the same time, whether this one is to make it. Asked twice
+ * at once, servers before 2.10.2 make two of one name (nats-server #4013, #4600): one gets what is published
+ * and the other has the consumers.
+ */
+async function isChosen(connection: NatsConnection, name: string): Promise<boolean> {
+  const subject = `${name}.create`, mine = Math.random();
+  const say = () => connection.publish(subject, `${mine}`);
+  let chosen = true;
+  const subscription = connection.subscribe(subject, {
+    callback: (error, message) => {
+      if (error) return; // Without the permission relays take their chance.
+      const other = Number(message.string());
+      if (other < mine) chosen = false;
+      if (other > mine) say(); // It may not have listened before.
+    },
+  });
+  say();
+  await pause(CLAIM_MILLISECONDS);
+  subscription.unsubscribe();
+  return chosen;
 }
 
 function wantedOf({ name, storage, ...rest }: StreamSettings): Kept {

@@ -10,7 +10,7 @@ import type { Bus, BusListener, BusState } from "../cluster/bus.ts";
 import { type ClusterSettings, connectBus } from "../cluster/nats.ts";
 import { DEFAULT_CONFIG } from "../config.ts";
 import { batchOf, textsOf } from "./batches.ts";
-import { until } from "./wait.ts";
+import { bounded, until } from "./wait.ts";
 
 /** The default settings, with changes. */
 export function clusterSettings(changes: Partial<ClusterSettings>): ClusterSettings {
@@ -88,7 +88,7 @@ export class Speaker implements BusListener, AsyncDisposable {
   /** Stops chattering, and returns the last that was said. */
   async hush(): Promise<string> {
     this.#talking = false;
-    await this.#talk;
+    await bounded(this.#talk, `${this.name} to hear itself`);
     return `${this.name}${this.#said}`;
   }
 
@@ -124,7 +124,7 @@ export class Speaker implements BusListener, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#talking = false;
-    await this.bus.stop();
+    await bounded(this.bus.stop(), "a bus to stop");
   }
 }
 
