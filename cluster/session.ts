@@ -49,6 +49,7 @@ export class Session {
   /** Resolves when the connection has ended. */
   readonly ended: Promise<void>;
   readonly #broken: Promise<never>;
+  readonly #end = new AbortController();
 
   private constructor(
     /** The connection. */
@@ -57,7 +58,7 @@ export class Session {
   ) {
     this.manager = manager;
     this.client = jetstream(connection, { timeout: ANSWER_MILLISECONDS });
-    this.ended = connection.closed().then(() => {});
+    this.ended = connection.closed().then(() => this.#end.abort());
     this.#broken = this.ended.then(() => {
       throw new Error("the connection broke");
     });
@@ -86,6 +87,11 @@ export class Session {
   /** Whether it has ended. */
   get closed(): boolean {
     return this.connection.isClosed();
+  }
+
+  /** What is aborted when it ends. */
+  get signal(): AbortSignal {
+    return this.#end.signal;
   }
 
   /** Waits for something that needs the connection; rejects at once when it breaks. */
