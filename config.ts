@@ -9,6 +9,7 @@
 
 import { closestString } from "@std/text";
 import { parse, stringify } from "@std/yaml";
+import { findClusterProblems, hidePasswords } from "./config/cluster.ts";
 import {
   type Config,
   describeRepair,
@@ -99,7 +100,12 @@ export async function loadConfig(sources: Sources = {}): Promise<LoadedConfig> {
     } else problems.push(describeProblem(setting, wantedOf(path, value)));
   }
   const config = fillDefaults(tree)!;
-  if (problems.length === 0) problems.push(...findConflicts(config, settings));
+  if (problems.length === 0) {
+    problems.push(...findConflicts(config, settings));
+    for (const [path, want] of findClusterProblems(config.cluster)) {
+      problems.push(describeProblem(settings.findLast((each) => each.path === path)!, want));
+    }
+  }
   if (problems.length > 0) throw new ConfigError(problems);
 
   const origin = [
@@ -260,14 +266,15 @@ function findConflicts({ server, metrics }: Config, settings: Setting[]): string
   return problems;
 }
 
-/** Says what a key must be and what it was instead. */
+/** Says what a key must be and what it was instead, without passwords. */
 function describeProblem({ path, value, source }: Setting, want: string): string {
   const found = Deno.inspect(value, {
     depth: 1,
     breakLength: Infinity,
     strAbbreviateSize: 60,
   });
-  return `${path} must be ${want}, got ${found}${describeRepair(path, value)} (${source})`;
+  const shown = path === "cluster.servers" ? hidePasswords(found) : found;
+  return `${path} must be ${want}, got ${shown}${describeRepair(path, value)} (${source})`;
 }
 
 /** Names the nearest known key: one that ends in the same word, or else the one with the fewest typing errors. */

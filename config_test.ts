@@ -306,6 +306,60 @@ Deno.test("loadConfig refuses one port for both listeners", async () => {
   await load("metrics: {port: 0}\nserver: {port: 0}");
 });
 
+Deno.test("loadConfig says which NATS servers it can use, and shows no passwords", async () => {
+  const wanted = "cluster.servers must be a list of NATS servers such as nats://10.0.0.5:4222 " +
+    "or tls://nats.example.com:4222";
+  for (
+    const [text, shown = text] of [
+      ["10.0.0.5:4222"],
+      ["http://10.0.0.5"],
+      ["nats://"],
+      ["nats://a/b"],
+      ["nats://10.0.0.5:4222/"],
+      ["nats://a,nats://b"],
+      ["nats://a:70000"],
+      ["nats://alice:secret@a:port", "nats://…@a:port"],
+      ["nats://alice:se@cret@a", "nats://…@a"],
+    ]
+  ) {
+    assertEquals(await problemsOf(`cluster: {servers: ["${text}"]}`), [
+      `${wanted}, got [ "${shown}" ] (relay.yaml)`,
+    ]);
+  }
+  for (
+    const [text, want, shown = text] of [
+      ["nats://a, tls://b", "all nats:// or all tls://"],
+      [
+        "nats://alice:secret@a, nats://b",
+        "URLs with one user and one password for all",
+        "nats://…@a, nats://b",
+      ],
+    ]
+  ) {
+    const list = shown.split(", ").map((each) => `"${each}"`).join(", ");
+    assertEquals(await problemsOf(`cluster: {servers: [${text}]}`), [
+      `cluster.servers must be ${want}, got [ ${list} ] (relay.yaml)`,
+    ]);
+  }
+  const env = { RELAY_CLUSTER_SERVERS: "nats://alice:s@a, nats://alice:s@[::1]:4222" };
+  const servers = ["nats://alice:s@a", "nats://alice:s@[::1]:4222"];
+  assertEquals((await load("", { env })).config.cluster.servers, servers);
+});
+
+Deno.test("loadConfig says what the cluster may be named, and when it takes a CA", async () => {
+  for (const text of ["", "a.b", "a b", "*", ">", "x".repeat(65)]) {
+    const shown = text.length > 60 ? `"${text.slice(0, 60)}"... 5 more characters` : `"${text}"`;
+    assertEquals(await problemsOf(`cluster: {name: "${text}"}`), [
+      `cluster.name must be 1 to 64 letters, digits and _ -, got ${shown} (relay.yaml)`,
+    ]);
+  }
+  assertEquals(await problemsOf("cluster: {tls_ca_file: ca.pem, servers: [nats://a]}"), [
+    "cluster.tls_ca_file must be empty where cluster.servers do not begin with tls://, " +
+    'got "ca.pem" (relay.yaml)',
+  ]);
+  await load("cluster: {tls_ca_file: ca.pem, servers: [tls://a, tls://b]}");
+});
+
 Deno.test("loadConfig is not taken in by names that every object has", async () => {
   assertEquals(await problemsOf("__proto__: {port: 1}\nserver: {constructor: 1, toString: 2}"), [
     "__proto__ is not a known key, the nearest is server (relay.yaml)",

@@ -17,7 +17,8 @@ export interface BusListener extends Ordered {
   /** Is told of each change of {@link Bus.state}. */
   stateChanged(state: BusState): void;
   /**
-   * Is told that messages are certainly missing between the batches before and after this call.
+   * Is told that messages are certainly missing between the batches before and after this call. A batch that
+   * was appended is delivered all the same: before the call if it is among what is missing, else after it.
    *
    * @param why For the log: what was found.
    */
@@ -26,8 +27,9 @@ export interface BusListener extends Ordered {
 
 /** The numbers of a bus. They only ever grow. */
 export interface BusStats {
-  /** Batches, and their bytes as the engine counts them, by direction. */
+  /** Batches that came, one's own included, and those that were appended and have come. */
   readonly batches: { readonly in: number; readonly out: number };
+  /** Their bytes as the engine carries them. */
   readonly bytes: { readonly in: number; readonly out: number };
   /** Times at which messages were certainly missing. */
   readonly gaps: number;
@@ -41,7 +43,7 @@ export interface Bus extends Order {
   readonly engine: string;
   /** Takes a snapshot of the numbers. */
   stats(): BusStats;
-  /** Begins to deliver to a listener, from the first batch after the present end of the order. */
+  /** Begins to deliver to a listener, from the first batch after the end that the order had on connecting. */
   start(listener: BusListener): void;
   /** Disconnects. A batch that is under way may be lost: the hub waits for its own before. */
   stop(): Promise<void>;

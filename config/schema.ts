@@ -14,6 +14,10 @@ const origin = z.string().refine((text) => text === "*" || text === originOf(tex
 const subprotocol = z.string().regex(/^(?!bearer\.)[\w!#$%&'*+.^`|~-]+$/);
 /** A network, or `unix` for who comes through the Unix socket. */
 const network = z.string().refine((text) => text === "unix" || ipaddr.isValidCIDR(text));
+/** A NATS server, with or without user, password (in the form of URLs) and port. */
+const natsServer = z.string()
+  .regex(/^(nats|tls):\/\/(([^\s/@%]|%[\da-fA-F]{2})+@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/)
+  .refine((text) => URL.canParse(text));
 
 const server = z.strictObject({
   hostname: z.string().min(1).default("0.0.0.0")
@@ -92,6 +96,34 @@ const limits = z.strictObject({
     .describe("Evict a slow client, or keep it and skip the messages that it could not be given."),
 });
 
+const cluster = z.strictObject({
+  servers: z.array(natsServer).default([])
+    .meta({ title: "NATS servers such as nats://10.0.0.5:4222 or tls://nats.example.com:4222" })
+    .describe(
+      "The NATS servers, with user and password where they ask for them; empty: the relay is alone.",
+    ),
+  name: z.string().regex(/^[\w-]{1,64}$/).default("relay")
+    .meta({ title: "1 to 64 letters, digits and _ -" })
+    .describe("Relays of one name act as one; it is also the name of the stream and its subject."),
+  credentials_file: z.string().default("")
+    .describe("A NATS .creds file, relative to the working directory; empty: none."),
+  tls_ca_file: z.string().default("")
+    .describe(
+      "The CA of servers whose URLs begin with tls://, PEM, relative to the working directory; " +
+        "empty: those that Deno trusts.",
+    ),
+  storage: z.enum(["file", "memory"]).default("file")
+    .describe("Where the stream is kept; in memory it ends with its server."),
+  replicas: z.int().min(1).max(5).default(1)
+    .describe("On how many servers the stream is kept; 3 where there are three."),
+  retention_seconds: z.int().min(1).max(86400).default(120)
+    .describe("How long the stream keeps messages: longer than a relay may be away and go on."),
+  max_bytes: z.int().min(MIB).max(1024 * 1024 * MIB).default(256 * MIB)
+    .describe("How much the stream keeps; what is older goes."),
+  patience_seconds: z.number().min(0.1).max(3600).default(10)
+    .describe("How long clients are kept while NATS does not answer."),
+});
+
 const metrics = z.strictObject({
   enabled: z.boolean().default(true)
     .describe("Whether to serve metrics and health checks."),
@@ -143,6 +175,18 @@ export interface Config {
     max_messages_per_second: number;
     slow_client: "disconnect" | "drop";
   };
+  /** The relays that act as one. */
+  cluster: {
+    servers: string[];
+    name: string;
+    credentials_file: string;
+    tls_ca_file: string;
+    storage: "file" | "memory";
+    replicas: number;
+    retention_seconds: number;
+    max_bytes: number;
+    patience_seconds: number;
+  };
   /** The port for metrics and health checks. */
   metrics: { enabled: boolean; hostname: string; port: number };
   /** How a shutdown goes. */
@@ -155,6 +199,7 @@ const schema: z.ZodType<Config> = z.strictObject({
   server: server.prefault({}).describe("The relay's own port."),
   relay: relay.prefault({}).describe("What the relay does with messages."),
   limits: limits.prefault({}).describe("How much a client may do."),
+  cluster: cluster.prefault({}).describe("The relays that act as one."),
   metrics: metrics.prefault({}).describe("The port for metrics and health checks."),
   shutdown: shutdown.prefault({}).describe("How a shutdown goes."),
   log: log.prefault({}).describe("What is logged, and how."),

@@ -1,4 +1,24 @@
 /**
+ * Waits with a bound, and without a timer that is left behind.
+ *
+ * @module
+ */
+
+/** Lets some milliseconds pass, or fewer if a signal ends the pause. */
+export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal?.addEventListener("abort", end);
+    if (signal?.aborted) end();
+  });
+}
+
+/**
  * Waits for a promise to settle, but no longer than a given time; leaves no timer behind.
  *
  * @returns Whether the promise settled in time.

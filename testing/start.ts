@@ -14,11 +14,12 @@ export type Changes = { [Section in keyof Config]?: Partial<Config[Section]> };
 
 /** The default configuration on loopback and free ports, with changes. */
 export function testConfig(changes: Changes = {}): Config {
-  const { server, relay, limits, metrics, shutdown, log } = DEFAULT_CONFIG;
+  const { server, relay, limits, cluster, metrics, shutdown, log } = DEFAULT_CONFIG;
   return {
     server: { ...server, hostname: "127.0.0.1", port: 0, ...changes.server },
     relay: { ...relay, ...changes.relay },
     limits: { ...limits, ...changes.limits },
+    cluster: { ...cluster, ...changes.cluster },
     metrics: { ...metrics, hostname: "127.0.0.1", port: 0, ...changes.metrics },
     shutdown: { ...shutdown, timeout_seconds: 3, ...changes.shutdown },
     log: { ...log, ...changes.log },

@@ -1,0 +1,78 @@
+/**
+ * What went wrong with NATS, in words that name the key to look at.
+ *
+ * @module
+ */
+
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { errors } from "@nats-io/transport-node";
+import { engineOf, type ServerSettings } from "./session.ts";
+import { StreamDiffers, type StreamSettings } from "./stream.ts";
+
+/** Says in one line what went wrong, where, and which key can change that; never a password. */
+export function explain(error: unknown, settings: ServerSettings & StreamSettings): string {
+  const { message } = error as Error;
+  if (/^Cannot /.test(message)) return message; // It says all that already.
+  return `Cannot use NATS at ${engineOf(settings)}: ${reasonOf(error, settings)}`;
+}
+
+/** Tells whether a problem may go away by itself: there is no answer, or not yet. */
+export function isPassing(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return error instanceof errors.TimeoutError || /^E[A-Z_]+$/.test(`${code}`) ||
+    error instanceof JetStreamApiError && error.status === 503 && error.code !== NOT_ENABLED ||
+    error instanceof errors.ConnectionError && error.message === "connection refused" ||
+    error instanceof Error && error.message === "the connection broke";
+}
+
+/** Codes of the server (its errors.json). */
+const NOT_ENABLED = 10076, NOT_ENABLED_FOR_ACCOUNT = 10039;
+
+/** What is to be done about an error that JetStream answers with, by its code. */
+const API: Readonly<Record<number, (settings: StreamSettings) => string>> = {
+  [NOT_ENABLED]: () => NO_JETSTREAM,
+  [NOT_ENABLED_FOR_ACCOUNT]: () => "JetStream is not enabled for the account of cluster.servers",
+  10065: ({ name }) =>
+    `another stream takes the subject ${name} already; give cluster.name another value`,
+  10074: ({ replicas }) => tooManyReplicas(replicas),
+  10005: ({ replicas }) => tooManyReplicas(replicas),
+  10023: tooLittleRoom,
+  10028: tooLittleRoom,
+  10047: tooLittleRoom,
+};
+
+const NO_JETSTREAM = "JetStream is not enabled on cluster.servers; nats-server enables it with -js";
+
+function tooManyReplicas(replicas: number): string {
+  return `cluster.replicas is ${replicas}, and there are not so many servers with JetStream`;
+}
+
+function tooLittleRoom({ max_bytes, storage }: StreamSettings): string {
+  return `there is no room for cluster.max_bytes, ${max_bytes}, in cluster.storage, ${storage}`;
+}
+
+function reasonOf(error: unknown, settings: ServerSettings & StreamSettings): string {
+  const { name, message, code, cause } = error as Error & { code?: unknown };
+  if (error instanceof StreamDiffers) return message;
+  if (name === "JetStreamNotEnabled") {
+    return cause instanceof JetStreamApiError ? reasonOf(cause, settings) : NO_JETSTREAM;
+  }
+  if (error instanceof JetStreamApiError) {
+    return API[error.code]?.(settings) ?? `${message} (code ${error.code})`;
+  }
+  if (error instanceof errors.AuthorizationError) {
+    return "it does not accept the user and password in cluster.servers, or cluster.credentials_file";
+  }
+  if (error instanceof errors.PermissionViolationError) {
+    return `the user of cluster.servers lacks a permission: ${message}`;
+  }
+  if (error instanceof errors.TimeoutError) return "no answer; see cluster.servers";
+  if (/ENOTFOUND|EAI_/.test(`${code}`)) return "there is no such host; see cluster.servers";
+  if (/support 'tls'/.test(message)) {
+    return "it has no TLS; cluster.servers must begin with nats://";
+  }
+  if (/certificate|tls|ssl/i.test(`${message} ${code}`)) {
+    return `its certificate is not trusted: ${message}; see cluster.tls_ca_file`;
+  }
+  return `${message}; see cluster.servers`;
+}

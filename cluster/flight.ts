@@ -1,0 +1,86 @@
+/**
+ * The batch of this relay that is on its way into the order.
+ *
+ * @module
+ */
+
+import type { Batch } from "../hub.ts";
+import { pause } from "../lib/timeout.ts";
+import type { Session } from "./session.ts";
+import { type Envelope, write } from "./wire.ts";
+
+/** The pause in milliseconds before publishing is tried again. */
+const RETRY_MILLISECONDS = 100;
+
+/** A batch that is published until the stream certainly has it. */
+export class Flight {
+  /** The number of the batch among those of this relay. */
+  readonly number: number;
+  /** The batch as it was appended. */
+  readonly batch: Batch;
+  /** What is published. */
+  readonly payload: Uint8Array;
+  readonly #id: string;
+  #stored = Promise.withResolvers<number>();
+  #acknowledged = false;
+  #received = false;
+  #via: Session | null = null; // The connection over which it is being published.
+
+  /** Writes a batch in its form for the stream. */
+  constructor(envelope: Envelope) {
+    this.number = envelope.number;
+    this.batch = envelope.batch;
+    this.payload = write(envelope);
+    this.#id = `${envelope.origin}-${envelope.number}`;
+  }
+
+  /** Resolves with the number of its message, once the stream has it. */
+  get stored(): Promise<number> {
+    return this.#stored.promise;
+  }
+
+  /** Whether it has its place in the order. */
+  get received(): boolean {
+    return this.#received;
+  }
+
+  /** Ends all attempts: it has its place, as a message of this number. */
+  arrive(sequence: number): void {
+    this.#received = true;
+    this.#stored.resolve(sequence);
+  }
+
+  /** Forgets what a stream has said that is gone. */
+  forget(): void {
+    if (this.#received) return;
+    this.#stored = Promise.withResolvers();
+    this.#acknowledged = false;
+  }
+
+  /**
+   * Publishes it over a connection until it is certain that the stream has it, or the connection breaks.
+   *
+   * @param fail Is told of each attempt that failed.
+   */
+  async publish(session: Session, name: string, fail: (error: unknown) => void): Promise<void> {
+    if (this.#via === session) return;
+    this.#via = session;
+    // The same id each time: a publish that failed may have been one that arrived.
+    const options = { msgID: this.#id, expect: { streamName: name } };
+    while (!this.#acknowledged && !this.#received && !session.closed) {
+      const stored = this.#stored;
+      try {
+        const ack = session.client.publish(name, this.payload, options);
+        const { seq } = await session.during(ack);
+        if (stored !== this.#stored) continue; // The answer was about a stream that is gone.
+        this.#acknowledged = true;
+        stored.resolve(seq);
+      } catch (error) {
+        if (session.closed || this.#received) break;
+        fail(error);
+        await pause(RETRY_MILLISECONDS, session.signal);
+      }
+    }
+    if (this.#via === session) this.#via = null;
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The bus over NATS JetStream: one stream and one subject for all relays of a name, one message for each
+ * batch, and one batch under way from each relay, so that all have one order.
+ *
+ * Imported only where `cluster.servers` are configured.
+ *
+ * @module
+ */
+
+import type { ConnectionOptions } from "@nats-io/transport-node";
+import { pause } from "../lib/timeout.ts";
+import type { Bus } from "./bus.ts";
+import { explain, isPassing } from "./explain.ts";
+import { type ClusterSettings, NatsBus } from "./nats_bus.ts";
+import { connectionOptions, Session } from "./session.ts";
+import { endOf, ensureStream } from "./stream.ts";
+
+export type { ClusterSettings } from "./nats_bus.ts";
+
+/** The pause in milliseconds between two attempts to start. */
+const RETRY_MILLISECONDS = 100;
+
+/**
+ * Connects to NATS, and makes the stream of the cluster or checks it. What may pass, such as a server that
+ * is not up yet, is tried again for as long as the patience.
+ *
+ * @throws {Error} If that fails; the message is one line that names the key to look at.
+ */
+export async function connectBus(settings: ClusterSettings): Promise<Bus> {
+  const options = await connectionOptions(settings);
+  const deadline = performance.now() + settings.patience_seconds * 1000;
+  for (;;) {
+    const timeout = Math.max(1, Math.min(options.timeout!, deadline - performance.now()));
+    try {
+      return await tryToConnect(settings, options, timeout);
+    } catch (error) {
+      const late = performance.now() + RETRY_MILLISECONDS > deadline;
+      if (late || !isPassing(error)) throw new Error(explain(error, settings), { cause: error });
+    }
+    await pause(RETRY_MILLISECONDS);
+  }
+}
+
+async function tryToConnect(
+  settings: ClusterSettings,
+  options: ConnectionOptions,
+  timeout: number,
+): Promise<Bus> {
+  const session = await Session.open({ ...options, timeout });
+  try {
+    const info = await session.during(ensureStream(session, settings));
+    return new NatsBus(settings, options, session, endOf(info));
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}

@@ -1,0 +1,309 @@
+/**
+ * A bus on its connections to NATS: it publishes, reads on where it was after each accident, and says what
+ * is missing.
+ *
+ * @module
+ */
+
+import type { ConnectionOptions } from "@nats-io/transport-node";
+import type { Batch } from "../hub.ts";
+import { log } from "../lib/log.ts";
+import { pause } from "../lib/timeout.ts";
+import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
+import { Consumer } from "./consumer.ts";
+import { explain } from "./explain.ts";
+import { Flight } from "./flight.ts";
+import { Origins } from "./origins.ts";
+import { Outbox } from "./outbox.ts";
+import { engineOf, type ServerSettings, Session } from "./session.ts";
+import {
+  endOf,
+  ensureStream,
+  findLoss,
+  type Loss,
+  type Place,
+  type StreamSettings,
+} from "./stream.ts";
+import { type Envelope, OVERHEAD_BYTES, randomOrigin, read, VERSION } from "./wire.ts";
+
+/** The section `cluster` of the configuration, with servers. */
+export interface ClusterSettings extends ServerSettings, StreamSettings {
+  /** How long NATS may not answer before the bus is lost. */
+  readonly patience_seconds: number;
+}
+
+/** The bytes of a NATS message beside its payload: its headers, with the longest names. */
+const HEADER_BYTES = 256;
+
+/** The pause in milliseconds before something that went wrong is tried again. */
+const RETRY_MILLISECONDS = 100;
+
+/** How often it is seen whether a consumer that tells nothing misses something, in milliseconds. */
+const WATCH_MILLISECONDS = 1500;
+
+/** The bus that {@link Bus} describes. */
+export class NatsBus implements Bus {
+  readonly engine: string;
+  readonly maxBatchBytes: number;
+  readonly #settings: ClusterSettings;
+  readonly #options: ConnectionOptions;
+  readonly #stopping = new AbortController();
+  readonly #origin = randomOrigin();
+  readonly #outbox = new Outbox();
+  readonly #origins = new Origins();
+  readonly #stats = { batches: { in: 0, out: 0 }, bytes: { in: 0, out: 0 }, gaps: 0 };
+  #listener: BusListener | null = null;
+  #session: Promise<Session>;
+  #running: Promise<void> | undefined;
+  #consumer: Consumer | null = null;
+  #place: Place;
+  #jumpedTo = 0; // The first message that came although others were missing before it.
+  #open: Session | null = null; // What may be published over: the stream was looked at.
+  #flight: Flight | null = null;
+  #appended = 0;
+  #state: BusState = "connected"; // As the listener was told.
+  #latest: BusState = "connected"; // As it will have been told.
+  #patience: ReturnType<typeof setTimeout> | undefined;
+  #complaint = ""; // What was logged last, since all was well.
+  #recheck: (why: string) => void = () => {};
+
+  /** Takes over a connection, and begins behind a place in the stream. */
+  constructor(
+    settings: ClusterSettings,
+    options: ConnectionOptions,
+    session: Session,
+    place: Place,
+  ) {
+    this.engine = engineOf(settings);
+    this.#settings = settings;
+    this.#options = options;
+    this.#session = Promise.resolve(session);
+    this.#place = place;
+    this.maxBatchBytes = session.connection.info!.max_payload - HEADER_BYTES - OVERHEAD_BYTES;
+  }
+
+  get state(): BusState {
+    return this.#state;
+  }
+
+  stats(): BusStats {
+    const { batches, bytes, gaps } = this.#stats;
+    return { batches: { ...batches }, bytes: { ...bytes }, gaps };
+  }
+
+  start(listener: BusListener): void {
+    this.#listener = listener;
+    this.#running = this.#run();
+  }
+
+  append(batch: Batch): void {
+    if (this.#flight) throw new Error("Cannot append a batch: the one before is not there yet");
+    this.#flight = new Flight({ origin: this.#origin, number: ++this.#appended, batch });
+    if (this.#open) this.#publish(this.#flight, this.#open);
+  }
+
+  pause(): void {
+    this.#outbox.pause();
+    this.#consumer?.pause();
+  }
+
+  resume(): void {
+    this.#outbox.resume();
+    if (!this.#outbox.paused) this.#consumer?.resume();
+  }
+
+  async stop(): Promise<void> {
+    this.#outbox.close();
+    this.#halt();
+    await this.#running;
+    await this.#session.then((session) => session.ended, () => {});
+  }
+
+  #halt(): void {
+    this.#stopping.abort(new Error("the bus stops"));
+    clearTimeout(this.#patience);
+    this.#consumer?.close();
+    this.#session.then((session) => session.close(), () => {});
+  }
+
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  /** Serves one connection after the other. */
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        await this.#serve(await this.#session);
+      } catch (error) {
+        this.#complain(error);
+        await pause(RETRY_MILLISECONDS, this.#stopping.signal);
+      }
+      if (this.#stopped) return;
+      this.#tell("reconnecting");
+      this.#session = Session.open(this.#options, this.#stopping.signal);
+    }
+  }
+
+  /** Reads the stream over one connection, until that ends. */
+  async #serve(session: Session): Promise<void> {
+    while (!session.closed) {
+      const broke = Promise.withResolvers<string>(), over = new AbortController();
+      this.#recheck = broke.resolve;
+      try {
+        await this.#goOn(session);
+        this.#complaint = "";
+        await session.during(Promise.race([broke.promise, this.#watch(session, over.signal)]));
+      } catch (error) {
+        if (session.closed) break;
+        this.#complain(error);
+        await pause(RETRY_MILLISECONDS, this.#stopping.signal);
+      } finally {
+        over.abort();
+        this.#tell("reconnecting");
+        this.#consumer?.close();
+        this.#consumer = this.#open = null;
+      }
+    }
+  }
+
+  /** Returns once nothing came for a while although the stream holds more, whatever the consumer says. */
+  async #watch(session: Session, signal: AbortSignal): Promise<void> {
+    let suspected: Place | null = null;
+    while (!signal.aborted) {
+      const place = this.#place;
+      await pause(WATCH_MILLISECONDS, signal);
+      if (signal.aborted || place !== this.#place || this.#outbox.paused) continue;
+      const info = await session.during(session.manager.streams.info(this.#settings.name));
+      const { created, sequence } = endOf(info);
+      if (created === place.created && sequence === place.sequence) continue;
+      if (place === this.#place && suspected === place) return;
+      suspected = place;
+    }
+  }
+
+  /** Goes on reading where it was, and reports what is missing there. */
+  async #goOn(session: Session): Promise<void> {
+    const { name } = this.#settings;
+    const info = await session.during(ensureStream(session, this.#settings));
+    const loss = findLoss(info, this.#place, this.#jumpedTo);
+    if (loss?.anew) {
+      this.#origins.clear(); // All that is in the new stream has to be delivered.
+      this.#flight?.forget();
+    }
+    this.#open = session;
+    if (this.#flight) this.#publish(this.#flight, session);
+    if (loss) await this.#accept(loss, session);
+    this.#consumer = await Consumer.open(session, name, this.#place.sequence, {
+      receive: (sequence, payload) => this.#receive(sequence, payload),
+      broke: (why) => this.#recheck(why),
+    });
+    if (findLoss(await session.during(session.manager.streams.info(name)), this.#place)) {
+      throw new Error("the stream changed at this moment");
+    }
+    if (this.#outbox.paused) this.#consumer.pause();
+    this.#tell("connected");
+    this.#consumer.begin();
+  }
+
+  /** Reports a loss. A batch of this relay that is among what is missing has its place before it. */
+  async #accept({ why, next, anew }: Loss, session: Session): Promise<void> {
+    const flight = this.#flight;
+    if (flight && !flight.received && !anew) {
+      const sequence = await session.during(flight.stored);
+      if (sequence <= next.sequence) this.#deliverOwn(flight, sequence);
+    }
+    this.#place = next;
+    this.#jumpedTo = 0;
+    this.#lose(why);
+  }
+
+  #publish(flight: Flight, session: Session): void {
+    flight.publish(session, this.#settings.name, (error) => {
+      const gone = (error as Error).name === "JetStreamNotEnabled"; // So is a stream that is gone.
+      if (!gone) this.#complain(error);
+      this.#recheck("publishing failed");
+    });
+  }
+
+  #receive(sequence: number, payload: Uint8Array): void {
+    const { created, sequence: last } = this.#place;
+    if (sequence !== last + 1) {
+      this.#jumpedTo ||= sequence;
+      return this.#recheck("messages are missing");
+    }
+    this.#place = { created, sequence };
+    this.#stats.batches.in++;
+    this.#stats.bytes.in += payload.length;
+    const reading = read(payload);
+    switch (reading.kind) {
+      case "batch":
+        return this.#take(reading, sequence);
+      case "unreadable":
+        return this.#lose(`message ${sequence} of the stream cannot be read: ${reading.why}`);
+      case "unknown version":
+        return this.#giveUp(reading.version);
+    }
+  }
+
+  #take({ origin, number, batch }: Envelope, sequence: number): void {
+    if (this.#origins.saw(origin, number)) return;
+    const flight = this.#flight;
+    if (origin !== this.#origin || flight?.number !== number) {
+      this.#outbox.push(() => this.#listener!.deliver(batch, false));
+    } else {
+      this.#deliverOwn(flight, sequence);
+    }
+  }
+
+  #deliverOwn(flight: Flight, sequence: number): void {
+    flight.arrive(sequence);
+    this.#origins.saw(this.#origin, flight.number);
+    this.#stats.batches.out++;
+    this.#stats.bytes.out += flight.payload.length;
+    this.#outbox.push(() => {
+      this.#flight = null;
+      this.#listener!.deliver(flight.batch, true);
+    });
+  }
+
+  #lose(why: string): void {
+    this.#stats.gaps++;
+    this.#outbox.push(() => this.#listener!.lost(why));
+  }
+
+  /** Stops serving: what a newer relay says must not be skipped, and cannot be read. */
+  #giveUp(version: number): void {
+    log.error(
+      "A relay of this cluster writes version {version} of the wire format and this one reads " +
+        "{known} only; it stops serving until it is updated",
+      { version, known: VERSION },
+    );
+    this.#lose(`version ${version} of the wire format`);
+    this.#tell("lost");
+    this.#halt();
+  }
+
+  #tell(state: BusState): void {
+    if (this.#stopped) return;
+    if (state === "connected") clearTimeout(this.#patience);
+    if (state === this.#latest || state === "reconnecting" && this.#latest === "lost") return;
+    if (state === "reconnecting") {
+      const milliseconds = this.#settings.patience_seconds * 1000;
+      this.#patience = setTimeout(() => this.#tell("lost"), milliseconds);
+    }
+    this.#latest = state;
+    this.#outbox.push(() => {
+      this.#state = state;
+      this.#listener!.stateChanged(state);
+    });
+  }
+
+  /** Logs what NATS objects to, once as long as it is the same. */
+  #complain(error: unknown): void {
+    const reason = explain(error, this.#settings);
+    if (this.#stopped || reason === this.#complaint) return;
+    this.#complaint = reason;
+    log.warn("{reason}; trying again", { reason });
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * The stream that holds the batches of a cluster: made or checked, and compared with what was read of it.
+ *
+ * @module
+ */
+
+import {
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamInfo,
+} from "@nats-io/jetstream";
+import { nanos, type NatsConnection } from "@nats-io/transport-node";
+import { pause } from "../lib/timeout.ts";
+import type { Session } from "./session.ts";
+
+/** How the stream is kept: keys of the section `cluster` of the configuration. */
+export interface StreamSettings {
+  /** The name of the stream and of its only subject. */
+  readonly name: string;
+  /** Where it is kept. */
+  readonly storage: "file" | "memory";
+  /** On how many servers it is kept. */
+  readonly replicas: number;
+  /** How long it keeps messages. */
+  readonly retention_seconds: number;
+  /** How much it keeps. */
+  readonly max_bytes: number;
+}
+
+/** The time within which the servers know a repeated message again, if the stream keeps messages so long. */
+const DUPLICATES_SECONDS = 120;
+
+/** The time in milliseconds in which relays agree on one that makes the stream. */
+const CLAIM_MILLISECONDS = 100;
+
+/** The code of the server for a stream of this name with another configuration. */
+const NAME_IN_USE = 10058;
+
+type Kept = Pick<
+  StreamConfig,
+  | "subjects"
+  | "storage"
+  | "num_replicas"
+  | "max_age"
+  | "max_bytes"
+  | "retention"
+  | "discard"
+  | "max_msgs"
+  | "max_msgs_per_subject"
+  | "max_msg_size"
+  | "no_ack"
+>;
+
+/** The key of the configuration that decides about a setting of the stream, and the setting in its unit. */
+const KEYS: Partial<Record<keyof Kept, [key: string, shown: (value: never) => unknown]>> = {
+  subjects: ["cluster.name", (value: string[]) => value.join(", ")],
+  storage: ["cluster.storage", (value) => value],
+  num_replicas: ["cluster.replicas", (value) => value],
+  max_age: ["cluster.retention_seconds", (value: number) => value / nanos(1000)],
+  max_bytes: ["cluster.max_bytes", (value) => value],
+};
+
+/**
+ * Finds the stream, or makes it.
+ *
+ * @throws {Error} If there is one that is kept in another way; the message names what differs.
+ */
+export async function ensureStream(
+  { connection, manager: { streams } }: Session,
+  settings: StreamSettings,
+): Promise<StreamInfo> {
+  const wanted = wantedOf(settings);
+  for (let chosen = false;; chosen = await isChosen(connection, settings.name)) {
+    try {
+      return check(await streams.info(settings.name), wanted);
+    } catch (error) {
+      if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
+    }
+    if (!chosen) continue;
+    const seconds = Math.min(settings.retention_seconds, DUPLICATES_SECONDS);
+    const duplicate_window = nanos(seconds * 1000);
+    try {
+      return await streams.add({ name: settings.name, ...wanted, duplicate_window });
+    } catch (error) {
+      if (!hasCode(error, NAME_IN_USE)) throw error;
+    }
+  }
+}
+
+/**
+ * Finds out, among relays that miss the stream at the same time, whether this one is to make it. Asked twice
+ * at once, servers before 2.10.2 make two of one name (nats-server #4013, #4600): one gets what is published
+ * and the other has the consumers.
+ */
+async function isChosen(connection: NatsConnection, name: string): Promise<boolean> {
+  const subject = `${name}.create`, mine = Math.random();
+  const say = () => connection.publish(subject, `${mine}`);
+  let chosen = true;
+  const subscription = connection.subscribe(subject, {
+    callback: (error, message) => {
+      if (error) return; // Without the permission relays take their chance.
+      const other = Number(message.string());
+      if (other < mine) chosen = false;
+      if (other > mine) say(); // It may not have listened before.
+    },
+  });
+  say();
+  await pause(CLAIM_MILLISECONDS);
+  subscription.unsubscribe();
+  return chosen;
+}
+
+function wantedOf({ name, storage, ...rest }: StreamSettings): Kept {
+  return {
+    subjects: [name],
+    storage: storage === "file" ? StorageType.File : StorageType.Memory,
+    num_replicas: rest.replicas,
+    max_age: nanos(rest.retention_seconds * 1000),
+    max_bytes: rest.max_bytes,
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    max_msgs: -1,
+    max_msgs_per_subject: -1,
+    max_msg_size: -1,
+    no_ack: false,
+  };
+}
+
+function check(info: StreamInfo, wanted: Kept): StreamInfo {
+  const found: Partial<StreamConfig> = info.config;
+  const differences = (Object.keys(wanted) as (keyof Kept)[]).flatMap((name) => {
+    const [key, shown] = KEYS[name] ?? [name, (value: unknown) => value];
+    const [want, got] = [wanted[name], found[name] ?? false].map((each) =>
+      `${shown(each as never)}`
+    );
+    return want === got ? [] : [`${key} must be ${got} as in the stream, got ${want}`];
+  });
+  if (differences.length > 0) throw new StreamDiffers(info.config.name, differences);
+  return info;
+}
+
+/** A stream that is kept in another way than the configuration says. */
+export class StreamDiffers extends Error {
+  /** Makes an error whose message lists all that differs. */
+  constructor(name: string, differences: readonly string[]) {
+    super(
+      `stream ${name} is there with other settings: ${differences.join("; ")} ` +
+        `(or delete it: nats stream rm ${name})`,
+    );
+    this.name = "StreamDiffers";
+  }
+}
+
+function hasCode(error: unknown, code: number): boolean {
+  return error instanceof JetStreamApiError && error.code === code;
+}
+
+/** A position in a stream: everything up to it was read. */
+export interface Place {
+  /** When the stream was made, which tells it from another one of the same name. */
+  readonly created: string;
+  /** The number of the last message. */
+  readonly sequence: number;
+}
+
+/** Messages that are certainly missing. */
+export interface Loss {
+  /** What was found. */
+  readonly why: string;
+  /** Where reading goes on. */
+  readonly next: Place;
+  /** Whether what follows does not continue what was read: another stream, or one that lost its end. */
+  readonly anew: boolean;
+}
+
+/** Names the end of a stream. */
+export function endOf({ created, state }: StreamInfo): Place {
+  return { created, sequence: state.last_seq };
+}
+
+/**
+ * Compares a stream with a position in it; a consumer would be moved to what is there in silence.
+ *
+ * @param jumpedTo The number of a message that came next although it should not have.
+ */
+export function findLoss(info: StreamInfo, place: Place, jumpedTo = 0): Loss | null {
+  const { created, state } = info;
+  const { first_seq, last_seq } = state;
+  if (created !== place.created) {
+    const next = { created, sequence: Math.max(0, first_seq - 1) };
+    return { why: "the stream was made anew", next, anew: true };
+  }
+  if (last_seq < place.sequence) {
+    const why = `the stream has lost its end, ${last_seq + 1} to ${place.sequence}`;
+    return { why, next: endOf(info), anew: true };
+  }
+  const missing = Math.max(first_seq, jumpedTo) - 1;
+  if (missing <= place.sequence) return null;
+  // Not from the first that is there, which would be gone too by the time that it is asked for.
+  const why = `the stream no longer holds ${place.sequence + 1} to ${missing}`;
+  return { why, next: endOf(info), anew: false };
+}

@@ -1,0 +1,46 @@
+/**
+ * The TCP connection of the client of NATS, without its way to end the process.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import {
+  type ConnectionOptions,
+  type NatsConnection,
+  NatsConnectionImpl,
+  setTransportFactory,
+} from "@nats-io/transport-node";
+import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
+
+/**
+ * The library's transport takes all listeners off a socket that it gives up. If the server has reset the
+ * connection just before, nobody listens to the error that follows, and an error to which nobody listens
+ * ends the process. A server that refuses a password does that every other time.
+ */
+class CalmTransport extends NodeTransport {
+  override async dial(server: { hostname: string; port: number }): Promise<Socket> {
+    return calm(await super.dial(server));
+  }
+
+  override async startTLS(): Promise<TLSSocket> {
+    return calm(await super.startTLS());
+  }
+}
+
+function calm<S extends Socket>(socket: S): S {
+  const listen = () => socket.on("error", () => {});
+  const remove: (...events: string[]) => S = socket.removeAllListeners.bind(socket);
+  socket.removeAllListeners = (...events: string[]) => {
+    remove(...events);
+    return listen();
+  };
+  return listen();
+}
+
+/** Connects to NATS. */
+export function connect(options: ConnectionOptions): Promise<NatsConnection> {
+  setTransportFactory({ factory: () => new CalmTransport(), dnsResolveFn: nodeResolveHost });
+  return NatsConnectionImpl.connect(options);
+}

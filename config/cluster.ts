@@ -1,0 +1,32 @@
+/**
+ * What must hold for the keys of the cluster beyond what each of them takes.
+ *
+ * @module
+ */
+
+import type { Config } from "./schema.ts";
+
+/** Finds keys that do not fit together, and says what each must be; the client of NATS knows one user, one way. */
+export function findClusterProblems(
+  { servers, tls_ca_file }: Config["cluster"],
+): [path: string, want: string][] {
+  const urls = servers.map((server) => new URL(server));
+  const differ = (part: (url: URL) => string) => new Set(urls.map(part)).size > 1;
+  const problems: [path: string, want: string][] = [];
+  if (differ(({ protocol }) => protocol)) {
+    problems.push(["cluster.servers", "all nats:// or all tls://"]);
+  }
+  if (differ(({ username, password }) => `${username}:${password}`)) {
+    problems.push(["cluster.servers", "URLs with one user and one password for all"]);
+  }
+  if (tls_ca_file !== "" && urls.every(({ protocol }) => protocol !== "tls:")) {
+    const want = "empty where cluster.servers do not begin with tls://";
+    problems.push(["cluster.tls_ca_file", want]);
+  }
+  return problems;
+}
+
+/** Replaces users and passwords in a text with URLs. */
+export function hidePasswords(text: string): string {
+  return text.replace(/(?<=:\/\/)[^"/]*@/g, "…@");
+}

@@ -1,0 +1,159 @@
+/**
+ * Buses under test: each with a listener that writes down what it was told.
+ *
+ * @module
+ */
+
+import { assert } from "@std/assert";
+import type { Batch } from "../hub.ts";
+import type { Bus, BusListener, BusState } from "../cluster/bus.ts";
+import { type ClusterSettings, connectBus } from "../cluster/nats.ts";
+import { DEFAULT_CONFIG } from "../config.ts";
+import { batchOf, textsOf } from "./batches.ts";
+import { bounded, until } from "./wait.ts";
+
+/** The default settings, with changes. */
+export function clusterSettings(changes: Partial<ClusterSettings>): ClusterSettings {
+  return { ...DEFAULT_CONFIG.cluster, ...changes };
+}
+
+/** What a listener was told: `batch text`, `lost why` or `state name`. */
+export interface Told {
+  /** Which kind it is. */
+  readonly kind: "batch" | "lost" | "state";
+  /** The texts of the batch, the reason, or the state. */
+  readonly text: string;
+  /** Whether the batch is the bus' own. */
+  readonly own: boolean;
+}
+
+/** A bus and what it told; disposing of it stops it. */
+export class Speaker implements BusListener, AsyncDisposable {
+  /** All that was told, in order. */
+  readonly told: Told[] = [];
+  /** The bus. */
+  readonly bus: Bus;
+  /** Its name, the beginning of all that it says. */
+  readonly name: string;
+  #said = 0;
+  #waiting: PromiseWithResolvers<void> | null = null;
+  #talking = false;
+  #talk: Promise<void> = Promise.resolve();
+  readonly #frames: [Batch, string][] = [];
+
+  private constructor(bus: Bus, name: string) {
+    this.bus = bus;
+    this.name = name;
+  }
+
+  /** Connects, and begins to listen. */
+  static async start(name: string, settings: Partial<ClusterSettings>): Promise<Speaker> {
+    const speaker = new Speaker(await connectBus(clusterSettings(settings)), name);
+    speaker.bus.start(speaker);
+    return speaker;
+  }
+
+  /** The texts of all batches. */
+  get heard(): string[] {
+    return this.told.filter(({ kind }) => kind === "batch").map(({ text }) => text);
+  }
+
+  /** The texts of all batches since the last loss, or since the start. */
+  get heardSince(): string[] {
+    const at = this.told.findLastIndex(({ kind }) => kind === "lost");
+    return this.told.slice(at + 1).filter(({ kind }) => kind === "batch").map(({ text }) => text);
+  }
+
+  /** What was told of a kind. */
+  all(kind: Told["kind"]): string[] {
+    return this.told.filter((each) => each.kind === kind).map(({ text }) => text);
+  }
+
+  /** Says one thing, and waits until it is there. */
+  async say(text = `${this.name}${++this.#said}`): Promise<string> {
+    this.#waiting = Promise.withResolvers();
+    this.bus.append(batchOf([text]));
+    await this.#waiting.promise;
+    return text;
+  }
+
+  /** Says one thing after the other until {@link hush}. */
+  chatter(): void {
+    this.#talking = true;
+    this.#talk = (async () => {
+      while (this.#talking) await this.say();
+    })();
+  }
+
+  /** Stops chattering, and returns the last that was said. */
+  async hush(): Promise<string> {
+    this.#talking = false;
+    await bounded(this.#talk, `${this.name} to hear itself`);
+    return `${this.name}${this.#said}`;
+  }
+
+  deliver(batch: Batch, own: boolean): void {
+    const text = textsOf(batch).join(" ");
+    this.#frames.push([batch, text]);
+    this.told.push({ kind: "batch", text, own });
+    if (own) this.#waiting!.resolve();
+  }
+
+  stateChanged(state: BusState): void {
+    this.told.push({ kind: "state", text: state, own: false });
+  }
+
+  lost(why: string): void {
+    this.told.push({ kind: "lost", text: why, own: false });
+  }
+
+  /** Waits until something was heard. */
+  async hears(text: string): Promise<void> {
+    await until(() => this.told.some((each) => each.text === text), `${this.name} to hear ${text}`);
+  }
+
+  /** Waits until it was told so often of a loss. */
+  async loses(times = 1): Promise<void> {
+    await until(() => this.all("lost").length >= times, `${this.name} to lose something`);
+  }
+
+  /** Sees that nothing has written over frames that were delivered. */
+  assertUnchanged(): void {
+    for (const [batch, text] of this.#frames) assert(textsOf(batch).join(" ") === text);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#talking = false;
+    await bounded(this.bus.stop(), "a bus to stop");
+  }
+}
+
+/**
+ * Says what is wrong with what several listeners heard, each from some point on and without a loss; `null`
+ * if it is parts of one order, without a repetition, and each speaker's own order is kept.
+ */
+export function findDisorder(heard: readonly (readonly string[])[]): string | null {
+  const longest = heard.reduce((a, b) => a.length >= b.length ? a : b);
+  const places = new Map(longest.map((text, i) => [text, i]));
+  if (places.size < longest.length) return "something was heard twice";
+  for (const [i, texts] of heard.entries()) {
+    if (texts.length === 0) continue;
+    const start = places.get(texts[0]);
+    if (start === undefined) return `${i} heard ${texts[0]}, which another did not`;
+    for (const [j, text] of texts.entries()) {
+      const there = longest[start + j];
+      if (there !== undefined && there !== text) return `${i} heard ${text} in place of ${there}`;
+    }
+  }
+  const last = new Map<string, number>();
+  for (const text of longest) {
+    const [, name, number] = /^(\D+)(\d+)$/.exec(text) ?? [];
+    if (name === undefined) continue;
+    const before = last.get(name);
+    if (before !== undefined && Number(number) !== before + 1) {
+      return `${text} came after ${name}${before}`;
+    }
+    last.set(name, Number(number));
+  }
+  return null;
+}

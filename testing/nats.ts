@@ -1,0 +1,210 @@
+/**
+ * A real NATS server for tests, and what can happen to it and to the way there.
+ *
+ * @module
+ */
+
+import { bounded, until } from "./wait.ts";
+import { type TempFolder, tempFolder } from "./temp.ts";
+
+/** How a server is started. */
+export interface NatsOptions {
+  /** Settings of JetStream beside its store, or `null` for a server without. Default: none. */
+  jetStream?: string | null;
+  /** What else stands in its configuration file. Default: nothing. */
+  config?: string;
+}
+
+/** A server on loopback with a store of its own; disposing of it ends it and removes the store. */
+export class NatsServer implements AsyncDisposable {
+  /** Its port, which stays the same. */
+  port = -1;
+  readonly #folder: TempFolder;
+  readonly #file: string;
+  #child: Deno.ChildProcess | null = null;
+  #said = "";
+  #drained: Promise<void> = Promise.resolve();
+
+  private constructor(folder: TempFolder, file: string) {
+    this.#folder = folder;
+    this.#file = file;
+  }
+
+  /** Starts a server on a free port. */
+  static async start({ jetStream = "", config = "" }: NatsOptions = {}): Promise<NatsServer> {
+    const folder = await tempFolder();
+    const store = `jetstream { store_dir: "${folder.path}/store", ${jetStream} }\n`;
+    const server = new NatsServer(
+      folder,
+      await folder.write("nats.conf", (jetStream === null ? "" : store) + config),
+    );
+    try {
+      await server.restart();
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+    return server;
+  }
+
+  /** Where clients connect. */
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it again, after {@link stop} or {@link kill}, on the port and with the store that it had. */
+  async restart(): Promise<void> {
+    this.#said = "";
+    this.#child = new Deno.Command("nats-server", {
+      args: ["-a", "127.0.0.1", "-p", `${this.port}`, "-c", this.#file],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    this.#drained = this.#read(this.#child);
+    const child = this.#child;
+    const gone = child.status.then(() => {
+      throw new Error(`nats-server ended; it said: ${this.#said}`);
+    });
+    gone.catch(() => {});
+    const ready = until(() => this.#said.includes("Server is ready"), "nats-server to be ready");
+    await Promise.race([ready, gone]);
+    const [, port] = /client connections on 127\.0\.0\.1:(\d+)/.exec(this.#said)!;
+    this.port = Number(port);
+  }
+
+  /** Ends it as an operator does. */
+  async stop(): Promise<void> {
+    await this.#end("SIGTERM");
+  }
+
+  /** Ends it at once. */
+  async kill(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  /** Makes it stand still, with its connections open. */
+  pause(): void {
+    this.#child!.kill("SIGSTOP");
+  }
+
+  /** Lets it go on after {@link pause}. */
+  resume(): void {
+    this.#child!.kill("SIGCONT");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await this.#folder[Symbol.asyncDispose]();
+  }
+
+  async #end(signal: Deno.Signal): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    this.#child = null;
+    try {
+      child.kill(signal);
+    } catch {
+      // It has ended already.
+    }
+    await bounded(child.status, "nats-server to end");
+    await this.#drained;
+  }
+
+  async #read(child: Deno.ChildProcess): Promise<void> {
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) this.#said += text;
+  }
+}
+
+/** A way to a server that can be cut; disposing of it closes it. */
+export class Wire implements AsyncDisposable {
+  /** Where clients connect instead. */
+  readonly url: string;
+  /** Whether what the server says is lost on the way. */
+  deaf = false;
+  readonly #target: number;
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #open = new Set<Deno.TcpConn>();
+  readonly #tasks = new Set<Promise<void>>();
+  #whole = true;
+
+  /** Makes a way to a port of this machine. */
+  constructor(target: number) {
+    this.#target = target;
+    this.url = `nats://127.0.0.1:${this.#listener.addr.port}`;
+    this.#start(this.#accept());
+  }
+
+  /** Breaks all connections, and every new one. */
+  cut(): void {
+    this.#whole = false;
+    for (const connection of this.#open) close(connection);
+    this.#open.clear();
+  }
+
+  /** Lets everything through again. */
+  mend(): void {
+    this.deaf = false;
+    this.#whole = true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    this.cut();
+    await bounded(Promise.all(this.#tasks), "the connections of a wire to end");
+  }
+
+  async #accept(): Promise<void> {
+    try {
+      for await (const client of this.#listener) {
+        if (this.#whole) this.#start(this.#carry(client));
+        else close(client);
+      }
+    } catch {
+      // It was closed.
+    }
+  }
+
+  async #carry(client: Deno.TcpConn): Promise<void> {
+    this.#open.add(client);
+    try {
+      const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
+      if (!this.#open.has(client)) return close(server);
+      this.#open.add(server);
+      await Promise.all([pump(client, server, () => false), pump(server, client, () => this.deaf)]);
+      this.#open.delete(server);
+    } catch {
+      close(client); // The server is not there.
+    }
+    this.#open.delete(client);
+  }
+
+  #start(task: Promise<void>): void {
+    this.#tasks.add(task);
+    task.finally(() => this.#tasks.delete(task));
+  }
+}
+
+/** Carries bytes in one direction until either end closes; then both are closed. */
+async function pump(from: Deno.TcpConn, to: Deno.TcpConn, lost: () => boolean): Promise<void> {
+  const buffer = new Uint8Array(64 * 1024);
+  try {
+    for (let read; (read = await from.read(buffer)) !== null;) {
+      for (let sent = 0; sent < read && !lost();) {
+        sent += await to.write(buffer.subarray(sent, read));
+      }
+    }
+  } catch {
+    // It was closed, or reset.
+  }
+  close(from);
+  close(to);
+}
+
+function close(connection: Deno.TcpConn): void {
+  try {
+    connection.close();
+  } catch {
+    // It was closed before.
+  }
+}
