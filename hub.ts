@@ -10,8 +10,10 @@
 
 import { type Cause, type Connection, type Ending, EVICTIONS } from "./hub/connection.ts";
 import type { Eviction, Member, Membership } from "./hub/connection.ts";
+import { Courier } from "./hub/courier.ts";
 import { Tracked } from "./hub/member.ts";
 import type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
+import type { Batch, Ordered } from "./hub/order.ts";
 import { FLOOD_BYTES, Line } from "./hub/queue.ts";
 import { TokenBucket } from "./hub/rate_limit.ts";
 import { Room } from "./hub/room.ts";
@@ -26,8 +28,16 @@ export {
   type Member,
   type Membership,
 } from "./hub/connection.ts";
-export type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
-export type { Batch, Order, Ordered, Section } from "./hub/order.ts";
+export type { HubOptions, HubStats, SharedOrder, ShutdownReport } from "./hub/options.ts";
+export type { Batch, Frames, Order, Ordered, Section } from "./hub/order.ts";
+
+/** Members that are told to go away, some at a time, so that they do not all come back at once. */
+export interface Parting {
+  /** How many there are. */
+  readonly count: number;
+  /** Tells the next so many of them, in random order. */
+  next(count: number): void;
+}
 
 /** The bytes that may wait for their place in the order, or this many of the largest messages. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024, MAX_QUEUED_MESSAGES = 4;
@@ -66,9 +76,10 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  * if (heard.join() !== "hello") throw new Error("not relayed");
  * ```
  */
-export class Hub<Message, Data> implements Membership<Message, Data> {
+export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   readonly #options: HubOptions<Message, Data>;
   readonly #room: Room<Message, Data>;
+  readonly #courier: Courier<Message, Data> | null;
   readonly #paused = new Set<Tracked<Message, Data>>();
   #awake = false; // Whether a turn comes at the end of this turn of the event loop.
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -99,9 +110,16 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
       maxBatchDeliveries,
       maxBacklogBytes: options.maxBacklogBytes,
       evictSlow: slowClient === "disconnect" ? (member) => this.#evict(member, "slow") : null,
+      ordered: options.shared !== undefined,
       onBatch: (seconds) => options.onBatch?.(seconds),
     }, this.#tally);
+    this.#courier = options.shared
+      ? new Courier(options.shared, this.#room, this.#tally, echo)
+      : null;
   }
+
+  /** Whether what decides a shared order answers; while it does not, nothing that is taken in gets on. */
+  orderAnswers = true;
 
   /** The number of members. */
   get size(): number {
@@ -137,6 +155,28 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
     this.#boundQueue(sender);
   }
 
+  /** Takes the next batch of the shared order, which is delivered like one of the hub's own. */
+  deliver(batch: Batch, own: boolean): void {
+    this.#courier!.arrive(batch, own);
+    this.#wake();
+  }
+
+  /**
+   * Ends all memberships at once, since what follows would not be what the members are promised. Their
+   * connections are ended when it is their turn, and are given nothing more until then.
+   */
+  expel(ending: Ending & Eviction): Parting {
+    const members = [...this.#room.members()];
+    for (const member of members) this.leave(member, ending);
+    this.#room.forget();
+    return part(members, ({ connection }) => connection.evict(ending));
+  }
+
+  /** Prepares to tell all members to go away, before {@link Hub.close}. Who is not told yet is served as ever. */
+  dismiss(): Parting {
+    return part([...this.#room.members()], (member) => this.#room.dismiss(member));
+  }
+
   /**
    * Ends a membership. Every removal passes here; calls after the first do nothing, so a transport may
    * report an end as often as its platform does.
@@ -164,7 +204,7 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = Promise.withResolvers();
-      this.#room.close();
+      this.#room.close(!this.orderAnswers);
       if (this.#room.size === 0) this.#closed.resolve();
     }
     return this.#closed.promise;
@@ -198,7 +238,7 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
       disconnections: this.#disconnections,
       ...this.#tally,
       evictions: { ...this.#evictions },
-      queuedMessages: this.#room.queue.length,
+      queuedMessages: this.#room.waiting,
       backlogBytes,
       backlogBytesMax,
     };
@@ -238,7 +278,7 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
   /** Forgets what a sender has waiting, and evicts it. */
   #shed(line: Line<Message, Tracked<Message, Data>>): void {
     this.#room.queue.drop(line);
-    if (line.sender.present) this.#evict(line.sender, "rate");
+    if (line.sender.present) this.#evict(line.sender, this.orderAnswers ? "rate" : "cluster");
   }
 
   #evict(member: Tracked<Message, Data>, ending: Ending & Eviction): void {
@@ -262,6 +302,7 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
 
   #turn(): void {
     const next = this.#room.turn(this.#now());
+    this.#courier?.turn();
     for (const sender of this.#paused) {
       if (!this.#mayRead(sender)) continue;
       this.#paused.delete(sender);
@@ -269,4 +310,13 @@ export class Hub<Message, Data> implements Membership<Message, Data> {
     }
     if (next !== null) this.#timer = setTimeout(() => this.#turn(), next);
   }
+}
+
+function part<Each>(members: Each[], tell: (member: Each) => void): Parting {
+  const left = members.map((member) => ({ member, at: Math.random() }))
+    .sort((a, b) => a.at - b.at).map(({ member }) => member);
+  return {
+    count: members.length,
+    next: (count) => left.splice(0, count).forEach(tell),
+  };
 }

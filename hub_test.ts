@@ -227,7 +227,15 @@ Deno.test("Hub counts a member that leaves more than once exactly once, under th
   hub.leave(alice.member, "error");
   assertEquals(left, [["alice", "idle"]]);
   assertEquals(hub.stats().disconnections, 1);
-  assertEquals(hub.stats().evictions, { slow: 0, rate: 0, too_big: 0, idle: 1, error: 0 });
+  assertEquals(hub.stats().evictions, {
+    slow: 0,
+    rate: 0,
+    too_big: 0,
+    idle: 1,
+    gap: 0,
+    cluster: 0,
+    error: 0,
+  });
 });
 
 Deno.test("Hub counts messages, deliveries and bytes", async () => {
@@ -246,7 +254,7 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     receivedBytes: 4,
     deliveries: 4,
     sentBytes: 8,
-    evictions: { slow: 0, rate: 0, too_big: 0, idle: 0, error: 0 },
+    evictions: { slow: 0, rate: 0, too_big: 0, idle: 0, gap: 0, cluster: 0, error: 0 },
     droppedMessages: 0,
     queuedMessages: 0,
     backlogBytes: 42,

@@ -17,6 +17,18 @@ import { VERSION } from "./lib/version.ts";
 
 export type { Listener } from "./lib/listener.ts";
 
+/** The numbers of a relay's link to its cluster. All but `connected` only ever grow. */
+export interface ClusterNumbers {
+  /** Whether batches pass. */
+  readonly connected: boolean;
+  /** Batches, by direction. */
+  readonly batches: Readonly<Record<"in" | "out", number>>;
+  /** Their bytes. */
+  readonly bytes: Readonly<Record<"in" | "out", number>>;
+  /** Times at which messages were missing for certain. */
+  readonly gaps: number;
+}
+
 /** The options of {@link createMetrics}. */
 export interface MetricsOptions {
   /** Takes a snapshot of the hub. */
@@ -25,6 +37,8 @@ export interface MetricsOptions {
   rejections(): Readonly<Record<Rejection, number>>;
   /** The transport's name, for `relay_build_info`. */
   readonly transport: string;
+  /** Takes a snapshot of the cluster's numbers; without it there are no such metrics. */
+  cluster?(): ClusterNumbers;
   /** Tells when the certificate in use expires; without it there is no such metric. */
   certificateExpires?(): Date;
 }
@@ -33,6 +47,8 @@ export interface MetricsOptions {
 export interface Metrics extends Disposable {
   /** Records how long it took to hand one batch to all members. */
   observeBatch(seconds: number): void;
+  /** Records how long it took until one batch had its place in the order of the cluster. */
+  observePublish(seconds: number): void;
   /** Writes all metrics in Prometheus' text format, from one snapshot. */
   scrape(): Promise<string>;
 }
@@ -42,11 +58,12 @@ interface Snapshot extends HubStats {
   readonly rejections: Readonly<Record<Rejection, number>>;
 }
 
-/** A metric over a snapshot: its name, its help text, and its value, or one value a reason. */
+/** A metric over a snapshot: its name, its help text, its value, or one for each value of a label. */
 type Row = readonly [
   name: string,
   help: string,
   value: (stats: Snapshot) => number | Readonly<Record<string, number>>,
+  label?: string,
 ];
 
 /** Every metric over the hub's numbers. Those whose names end in `_total` are counters, the rest gauges. */
@@ -69,6 +86,21 @@ const TABLE: readonly Row[] = [
   ["websocket_backlog_bytes_max", "The largest backlog of one member.", (s) => s.backlogBytesMax],
 ];
 
+/** The metrics over the link to a cluster. */
+function clusterTable(take: () => ClusterNumbers): Row[] {
+  return [
+    ["relay_cluster_connected", "1 while the cluster answers.", () => Number(take().connected)],
+    [
+      "relay_cluster_batches_total",
+      "Batches that went through the cluster.",
+      () => take().batches,
+      "direction",
+    ],
+    ["relay_cluster_bytes_total", "Their bytes.", () => take().bytes, "direction"],
+    ["relay_cluster_gaps_total", "Times at which messages were lost.", () => take().gaps],
+  ];
+}
+
 /** Makes the metrics of one relay; to be disposed of, since they measure the event loop. */
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
@@ -85,6 +117,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       () => certificateExpires().getTime() / 1000,
     ]);
   }
+  if (options.cluster) rows.push(...clusterTable(options.cluster));
   for (const row of rows) register(registry, row, () => stats);
 
   const batches = new Histogram({
@@ -105,10 +138,17 @@ export function createMetrics(options: MetricsOptions): Metrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
     registers,
   });
+  const publishes = options.cluster && new Histogram({
+    name: "relay_cluster_publish_duration_seconds",
+    help: "Time until one batch had its place in the order of the cluster.",
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30],
+    registers,
+  });
   const sampling = sampleEventLoopDelay((seconds) => delay.observe(seconds));
 
   return {
     observeBatch: (seconds) => batches.observe(seconds),
+    observePublish: (seconds) => publishes?.observe(seconds),
     scrape() {
       stats = take();
       return registry.metrics(); // Reads every value before it first waits.
@@ -118,13 +158,17 @@ export function createMetrics(options: MetricsOptions): Metrics {
 }
 
 /** Registers one row as a metric that reads its value from the snapshot of the scrape. */
-function register(registry: Registry, [name, help, value]: Row, stats: () => Snapshot): void {
-  const labelNames = typeof value(stats()) === "number" ? [] : ["reason"];
+function register(
+  registry: Registry,
+  [name, help, value, label = "reason"]: Row,
+  stats: () => Snapshot,
+): void {
+  const labelNames = typeof value(stats()) === "number" ? [] : [label];
   const common = { name, help, labelNames, registers: [registry] };
   const each = (put: (labels: Record<string, string>, value: number) => void) => {
     const now = value(stats());
     if (typeof now === "number") return put({}, now);
-    for (const [reason, count] of Object.entries(now)) put({ reason }, count);
+    for (const [each, count] of Object.entries(now)) put({ [label]: each }, count);
   };
   if (name.endsWith("_total")) {
     new Counter({
@@ -156,8 +200,8 @@ export interface MetricsServerOptions {
   readonly address: Address;
   /** Writes the metrics. */
   scrape(): Promise<string>;
-  /** Tells whether clients are admitted. */
-  ready(): boolean;
+  /** Tells why clients are not admitted; `null` if they are. */
+  trouble(): string | null;
 }
 
 /**
@@ -166,7 +210,7 @@ export interface MetricsServerOptions {
  * @throws {Deno.errors.AddrInUse} If the port is taken, and other errors of the platform.
  */
 export function serveMetrics(options: MetricsServerOptions): Listener {
-  const { ready } = options;
+  const { trouble } = options;
   const throttle = new Throttle(STRETCH_MILLISECONDS, REQUESTS_PER_STRETCH);
   const scrape = reused(options.scrape);
   return keepServing(
@@ -175,7 +219,7 @@ export function serveMetrics(options: MetricsServerOptions): Listener {
       Deno.serve({ ...address as TcpAddress, onListen: () => {} }, async (request) => {
         await throttle.turn();
         const path = URL.parse(request.url)?.pathname ?? "";
-        const health = answerHealth({ method: request.method, path }, ready());
+        const health = answerHealth({ method: request.method, path }, trouble());
         if (health) return line(health.status, health.body, health.headers);
         if (request.method !== "GET" && request.method !== "HEAD") {
           return line(STATUS_CODE.MethodNotAllowed, "use GET", { allow: "GET, HEAD" });

@@ -7,12 +7,15 @@
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { urlOf as urlOfTarget } from "./admission/request.ts";
 import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
-import { type Config, ConfigError } from "./config.ts";
+import type { Bus } from "./cluster/bus.ts";
+import { Link } from "./cluster/link.ts";
+import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
 import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
 import { descriptorLimit } from "./lib/descriptors.ts";
 import { answerHealth } from "./lib/health.ts";
 import type { Listener } from "./lib/listener.ts";
 import { log } from "./lib/log.ts";
+import { spread } from "./lib/spread.ts";
 import { settlesWithin } from "./lib/timeout.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
 import { type Certificate, loadCertificate, watchCertificate } from "./transport/certificate.ts";
@@ -46,6 +49,9 @@ export interface Relay extends AsyncDisposable {
    */
   stop(): Promise<ShutdownReport>;
 }
+
+/** The most bytes that the head of a frame takes (RFC 6455 §5.2). */
+const MOST_HEAD_BYTES = 10;
 
 /** The time that each part has to end once the clients are gone, so that one stuck peer or file costs little. */
 const LISTENER_GRACE_SECONDS = 1;
@@ -90,7 +96,22 @@ async function startOn<Message, Data>(
   config: Config,
 ): Promise<Relay> {
   const files = await load(config);
-  const parts = wire(transport, config, files);
+  const bus = await connect(config);
+  try {
+    return await startWith(bus, transport, config, files);
+  } catch (error) {
+    await bus?.stop();
+    throw error;
+  }
+}
+
+async function startWith<Message, Data>(
+  bus: Bus | null,
+  transport: Transport<Message, Data>,
+  config: Config,
+  files: Files,
+): Promise<Relay> {
+  const parts = wire(transport, config, files, bus);
   try {
     const listeners = await listen(transport, config, files, parts);
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
@@ -116,24 +137,52 @@ async function load({ server }: Config): Promise<Files> {
   };
 }
 
+/** Connects to the cluster, if there is one; the libraries for that are loaded only then. */
+async function connect({ cluster }: Config): Promise<Bus | null> {
+  if (cluster.servers.length === 0) return null;
+  const { connectBus } = await import("./cluster/nats.ts");
+  return await connectBus(cluster);
+}
+
+/** The largest message: what is configured, or what fits the engine of the cluster where nothing is. */
+function maxMessageBytesOf({ limits }: Config, bus: Bus | null): number {
+  const { max_message_bytes: wanted } = limits;
+  const fits = bus ? bus.maxBatchBytes - MOST_HEAD_BYTES : Infinity;
+  if (wanted <= fits) return wanted;
+  if (wanted === DEFAULT_CONFIG.limits.max_message_bytes) return fits;
+  throw new ConfigError([
+    `limits.max_message_bytes must be at most ${fits}, since messages have to fit into max_payload of ` +
+    `the NATS server at ${bus!.engine}, got ${wanted}`,
+  ]);
+}
+
 /** The parts of a relay, which know each other through functions only. */
 interface Parts<Message, Data> {
   readonly hub: Hub<Message, Data>;
   readonly admission: Admission;
   readonly metrics: Metrics;
+  readonly link: Link | null;
+  readonly maxMessageBytes: number;
 }
 
 function wire<Message, Data>(
   transport: Transport<Message, Data>,
-  { server, relay, limits }: Config,
+  config: Config,
   files: Files,
+  bus: Bus | null,
 ): Parts<Message, Data> {
+  const { server, relay, limits, cluster } = config;
   const { certificate, acceptsToken } = files;
-  const admission = new Admission({ server, limits, acceptsToken });
+  const maxMessageBytes = maxMessageBytesOf(config, bus);
+  const link = bus &&
+    new Link(bus, cluster.patience_seconds, (seconds) => metrics.observePublish(seconds));
+  const cutOff = () => link !== null && link.trouble !== null;
+  const admission = new Admission({ server, limits, acceptsToken, cutOff });
   const hub: Hub<Message, Data> = new Hub({
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
-    maxMessageBytes: limits.max_message_bytes,
+    shared: link ? { order: link, pack: transport.pack, unpack: transport.unpack } : undefined,
+    maxMessageBytes,
     maxBacklogBytes: limits.max_backlog_bytes,
     echo: relay.echo,
     slowClient: limits.slow_client,
@@ -146,9 +195,16 @@ function wire<Message, Data>(
     stats: () => hub.stats(),
     rejections: () => admission.rejections(),
     transport: server.transport,
+    cluster: link ? () => link.stats() : undefined,
     certificateExpires: certificate ? () => files.certificate!.expires : undefined,
   });
-  return { hub, admission, metrics };
+  return { hub, admission, metrics, link, maxMessageBytes };
+}
+
+/** Tells why nobody is admitted, in words for health checks; `null` if clients are. */
+function troubleOf({ admission, link }: Pick<Parts<unknown, unknown>, "admission" | "link">) {
+  if (admission.draining) return "shutting down";
+  return link?.trouble ? `cluster ${link.trouble}` : null;
 }
 
 interface Listeners {
@@ -162,21 +218,21 @@ async function listen<Message, Data>(
   { certificate }: Files,
   parts: Parts<Message, Data>,
 ): Promise<Listeners> {
-  const { server, limits, metrics } = config;
+  const { server, metrics } = config;
   const { hub, admission } = parts;
   const relay = await bind("server", config, (address) =>
     transport.listen({
       admit: (request, peer) =>
         answerHealth(
           { method: request.method, path: urlOfTarget(request.target)?.pathname ?? "" },
-          !admission.draining,
+          troubleOf(parts),
         ) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
       address,
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
-      maxMessageBytes: limits.max_message_bytes,
+      maxMessageBytes: parts.maxMessageBytes,
       maxDescriptors: descriptorLimit(),
     }));
   if (!metrics.enabled) return { relay, metrics: null };
@@ -185,7 +241,7 @@ async function listen<Message, Data>(
       serveMetrics({
         address,
         scrape: parts.metrics.scrape,
-        ready: () => !admission.draining,
+        trouble: () => troubleOf(parts),
       }));
     return { relay, metrics: port };
   } catch (error) {
@@ -200,8 +256,9 @@ function run<Message, Data>(
   parts: Parts<Message, Data>,
   listeners: Listeners,
 ): Relay {
-  const { hub, admission } = parts;
+  const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
+  link?.start(hub);
   const watcher = files.certificate && listener.replaceCertificate
     ? watchCertificate(server.tls, files.certificate, (next) => {
       listener.replaceCertificate!(next);
@@ -213,11 +270,14 @@ function run<Message, Data>(
     admission.draining = true;
     await sleep(shutdown.delay_seconds);
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
-    await settlesWithin(shutdown.timeout_seconds, hub.close());
+    const { count, next } = hub.dismiss();
+    await spread(count, Math.min(shutdown.spread_seconds, shutdown.timeout_seconds), next);
+    await settlesWithin((deadline - performance.now()) / 1000, hub.close());
     const report = hub.terminate();
     const left = Math.max(0, deadline - performance.now()) / 1000;
     await listener.stop(Math.min(left, LISTENER_GRACE_SECONDS));
     await listeners.metrics?.stop(LISTENER_GRACE_SECONDS);
+    if (link) await settlesWithin(LISTENER_GRACE_SECONDS, link.stop());
     if (watcher) await settlesWithin(LISTENER_GRACE_SECONDS, watcher.stop());
     parts.metrics[Symbol.dispose]();
     return report;
@@ -260,8 +320,11 @@ async function reloadTokens(admission: Admission, file: string): Promise<void> {
   }
 }
 
+/** What an operator may want to know of each client; what happens to all of them is one line elsewhere. */
+const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "idle"];
+
 function logLeave(peer: string, cause: Cause): void {
-  if (cause !== "closed" && cause !== "error" && cause !== "terminated") {
+  if (LOGGED_CAUSES.includes(cause)) {
     log.warn("{peer} evicted: {cause}", { peer, cause });
   } else {
     log.debug("{peer} left: {cause}", { peer, cause });

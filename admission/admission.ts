@@ -46,6 +46,8 @@ export interface AdmissionOptions {
   readonly limits: Config["limits"];
   /** The tokens; `null` if anyone may connect. */
   readonly acceptsToken: AcceptsToken | null;
+  /** Tells whether the relay is cut off from its cluster. Default: it never is. */
+  cutOff?(): boolean;
 }
 
 /** The time between two log lines about one origin. */
@@ -92,6 +94,7 @@ export class Admission {
     const handshake = parseHandshake(request, this.#options.server);
     const refusal = refuse(handshake, {
       draining: this.draining,
+      cutOff: this.#options.cutOff?.() ?? false,
       connected: this.#taken,
       maxConnections: limits.max_connections,
       connectedFromAddress: ofAddress,

@@ -15,6 +15,7 @@ export const REJECTIONS = [
   "full",
   "per_ip",
   "draining",
+  "cluster",
   "bad_request",
 ] as const;
 
@@ -77,6 +78,8 @@ export interface RelayState {
   readonly acceptsToken: ((token: string) => boolean) | null;
   /** Whether a shutdown has begun. */
   readonly draining: boolean;
+  /** Whether the relay is cut off from its cluster. */
+  readonly cutOff: boolean;
   /** Members, and clients that are about to become members. */
   readonly connected: number;
   /** How many of both there may be. */
@@ -175,6 +178,7 @@ const CHECKS: readonly Check[] = [
   checkOrigin,
   checkToken,
   checkDraining,
+  checkCluster,
   checkRoom,
   checkAddress,
 ];
@@ -261,6 +265,10 @@ function checkToken({ token }: Handshake, { acceptsToken }: RelayState): Refusal
 
 function checkDraining(_: Handshake, { draining }: RelayState): Refusal | null {
   return draining ? unavailable("draining", "the relay is shutting down") : null;
+}
+
+function checkCluster(_: Handshake, { cutOff }: RelayState): Refusal | null {
+  return cutOff ? unavailable("cluster", "the relay is cut off from its cluster") : null;
 }
 
 function checkRoom(_: Handshake, { connected, maxConnections }: RelayState): Refusal | null {

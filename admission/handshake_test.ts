@@ -3,6 +3,7 @@ import { type Handshake, parseHandshake, refuse, type RelayState } from "./hands
 
 const OPEN: RelayState = {
   draining: false,
+  cutOff: false,
   connected: 0,
   maxConnections: 2,
   connectedFromAddress: 0,

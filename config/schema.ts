@@ -136,6 +136,8 @@ const metrics = z.strictObject({
 const shutdown = z.strictObject({
   delay_seconds: z.number().min(0).max(3600).default(0)
     .describe("Time between /readyz turning 503 and the first close frame."),
+  spread_seconds: z.number().min(0).max(3600).default(0)
+    .describe("Time over which clients are told to go away, so that they do not come back at once"),
   timeout_seconds: z.number().min(0).max(3600).default(10)
     .describe("How long to wait, after the delay, for clients to go away."),
 });
@@ -190,7 +192,7 @@ export interface Config {
   /** The port for metrics and health checks. */
   metrics: { enabled: boolean; hostname: string; port: number };
   /** How a shutdown goes. */
-  shutdown: { delay_seconds: number; timeout_seconds: number };
+  shutdown: { delay_seconds: number; spread_seconds: number; timeout_seconds: number };
   /** What is logged, and how. */
   log: { level: "debug" | "info" | "warn" | "error"; format: "text" | "json" };
 }

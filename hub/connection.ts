@@ -5,7 +5,15 @@
  */
 
 /** The causes for which the relay removes a member; the label values of `websocket_evictions_total`. */
-export const EVICTIONS = ["slow", "rate", "too_big", "idle", "error"] as const;
+export const EVICTIONS = [
+  "slow",
+  "rate",
+  "too_big",
+  "idle",
+  "gap",
+  "cluster",
+  "error",
+] as const;
 
 /** One cause for which the relay removes a member. */
 export type Eviction = typeof EVICTIONS[number];
@@ -17,7 +25,7 @@ export type Eviction = typeof EVICTIONS[number];
 export type Cause = "closed" | Eviction | "terminated";
 
 /** The causes for which the hub itself ends a connection; a transport knows the close frame of each. */
-export type Ending = "shutdown" | "slow" | "rate" | "too_big";
+export type Ending = "shutdown" | "slow" | "rate" | "too_big" | "gap" | "cluster";
 
 /** A transport's side of one open client. No method waits, and none may call back into the hub. */
 export interface Connection<Data> {

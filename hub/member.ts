@@ -34,8 +34,6 @@ export class Tracked<Message, Data> implements Member {
   lag: Lag | null = null;
   /** Whether it has joined and not left. */
   present = true;
-  /** Whether it was told to go away. */
-  dismissed = false;
   /** The messages that it may send, where that is limited. */
   bucket: TokenBucket | null = null;
 

@@ -5,11 +5,24 @@
  */
 
 import type { Cause, Encoded, Eviction, Member } from "./connection.ts";
+import type { Frames, Order } from "./order.ts";
+
+/** How messages travel where several relays share one order. */
+export interface SharedOrder<Message, Data> {
+  /** What decides the order. */
+  readonly order: Order;
+  /** Turns messages into frames for all relays. */
+  pack(messages: readonly Message[]): Frames;
+  /** Turns frames into what connections are given to write. */
+  unpack(frames: Frames): Encoded<Data>;
+}
 
 /** The options of a hub. Sizes are in bytes. */
 export interface HubOptions<Message, Data> {
   /** Turns the messages of one batch into what connections are given to write. */
   encode(messages: Message[]): Encoded<Data>;
+  /** The order that this hub shares with others. Default: it decides the order itself. */
+  shared?: SharedOrder<Message, Data>;
   /** Whether a sender receives its own messages. Default: true. */
   echo?: boolean;
   /** How many deliveries one batch may come to, so that one turn is never long. Default: no limit. */

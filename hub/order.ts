@@ -7,14 +7,18 @@
  * @module
  */
 
+/** Messages as WebSocket frames of a server: whole, unmasked, one after the other (RFC 6455 §5.2). */
+export interface Frames {
+  /** The bytes. */
+  readonly frames: Uint8Array;
+  /** Where in them the frame of each message ends. */
+  readonly ends: readonly number[];
+}
+
 /** The messages of one room as they travel between relays. */
-export interface Section {
+export interface Section extends Frames {
   /** The room. */
   readonly room: string;
-  /** The messages as WebSocket frames of a server: whole, unmasked, one after the other. */
-  readonly frames: Uint8Array;
-  /** Where in `frames` the frame of each message ends. */
-  readonly ends: readonly number[];
 }
 
 /** What one relay puts into the order in one go: at most one section for each room. */

@@ -43,6 +43,8 @@ export interface RoomOptions<Message, Data> {
   readonly highWaterBytes?: number;
   /** Ends the membership of a member that fell off; without it messages are skipped for it. */
   readonly evictSlow: ((member: Tracked<Message, Data>) => void) | null;
+  /** Whether others decide the order: what is queued is taken, and comes back through {@link Room.arrive}. */
+  readonly ordered: boolean;
   /** Called after a batch was handed to the members at the head, with the time that took. */
   onBatch(seconds: number): void;
 }
@@ -66,6 +68,11 @@ export class Room<Message, Data> {
   readonly #pace = new Pace();
   readonly #ready = new Set<Tracked<Message, Data>>(); // The members at the head.
   readonly #laggards = new Set<Tracked<Message, Data>>();
+  readonly #dismissed = new Set<Tracked<Message, Data>>(); // Told to go away; they are given nothing more.
+  /** The bytes that have arrived and are yet to be delivered. */
+  arrivedBytes = 0;
+  #arrived: Entry<Data>[] = []; // What has its place in the order of others, and is yet to be delivered.
+  #underway = 0; // The number of messages that were taken and have not come back.
   readonly #highWater: number;
   #closing = false;
 
@@ -79,13 +86,20 @@ export class Room<Message, Data> {
 
   /** The number of members. */
   get size(): number {
-    return this.#ready.size + this.#laggards.size;
+    return this.#ready.size + this.#laggards.size + this.#dismissed.size;
   }
 
   /** All members. */
   *members(): Generator<Tracked<Message, Data>> {
     yield* this.#ready;
     yield* this.#laggards;
+    yield* this.#dismissed;
+  }
+
+  /** The number of messages that are yet to be delivered. */
+  get waiting(): number {
+    return this.queue.length + this.#underway +
+      this.#arrived.reduce((sum, { messages }) => sum + messages, 0);
   }
 
   /** The bytes that the relay holds for a member: in its socket, and in the log from its position on. */
@@ -96,24 +110,60 @@ export class Room<Message, Data> {
   /** Adds a member; it is given all that gets its place in the order from now on. */
   join(member: Tracked<Message, Data>): void {
     this.#ready.add(member);
-    if (this.#closing && this.queue.length === 0) this.#dismiss(member);
+    if (this.#closing && !this.#hasMore) this.dismiss(member);
   }
 
   /** Removes a member. What it sent stays in the queue. */
   leave(member: Tracked<Message, Data>): void {
-    this.#ready.delete(member) || this.#laggards.delete(member);
+    this.#ready.delete(member) || this.#laggards.delete(member) || this.#dismissed.delete(member);
     if (this.#laggards.size === 0) this.#log.release(this.#log.head, this.#pace.now);
   }
 
   /** Whether there is nothing to do until somebody publishes. */
   get idle(): boolean {
-    return this.queue.length === 0 && this.#laggards.size === 0;
+    return !this.#hasMore && this.#laggards.size === 0;
   }
 
-  /** Tells every member to go away, once it has been given what is queued. */
-  close(): void {
+  get #hasMore(): boolean {
+    return this.queue.length > 0 || this.#underway > 0 || this.#arrived.length > 0;
+  }
+
+  /** Takes what is queued to where the order is decided; it is to come back through {@link Room.arrive}. */
+  take(bounds: BatchBounds): Queued<Message, Tracked<Message, Data>>[] {
+    const batch = this.queue.take(bounds);
+    this.#underway += batch.length;
+    return batch;
+  }
+
+  /**
+   * Takes in the next batch of an order that others decide.
+   *
+   * @param own How many messages of {@link Room.take} have come back with it.
+   */
+  arrive(entry: Entry<Data>, own: number): void {
+    this.#underway -= own;
+    if (this.size === 0) return;
+    this.#arrived.push(entry);
+    this.arrivedBytes += entry.bytes;
+  }
+
+  /** Forgets what has arrived and was not delivered. */
+  forget(): void {
+    this.#arrived = [];
+    this.arrivedBytes = 0;
+  }
+
+  /** Tells every member to go away, once it has been given what is queued, or at once if that cannot be. */
+  close(atOnce = false): void {
     this.#closing = true;
-    if (this.queue.length === 0) this.#dismissReady();
+    if (atOnce || !this.#hasMore) this.#dismissReady();
+  }
+
+  /** Tells a member at the head to go away, and gives it nothing more. */
+  dismiss(member: Tracked<Message, Data>): void {
+    if (!this.#ready.delete(member)) return;
+    this.#dismissed.add(member);
+    member.connection.close("shutdown");
   }
 
   /**
@@ -125,14 +175,18 @@ export class Room<Message, Data> {
   turn(at: number): number | null {
     this.#pace.tick(at);
     const rest = this.#feed();
-    if (this.queue.length > 0) {
+    if (this.#hasNext) {
       this.#findLaggards();
       if (this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
-      else this.#moveOthers();
+      else if (!this.#options.ordered) this.#moveOthers();
     }
-    if (this.queue.length > 0) return PAUSE_MILLISECONDS;
-    if (this.#closing) this.#dismissReady();
+    if (this.#hasNext) return PAUSE_MILLISECONDS;
+    if (this.#closing && !this.#hasMore) this.#dismissReady();
     return this.#laggards.size > 0 ? rest : null;
+  }
+
+  get #hasNext(): boolean {
+    return this.#options.ordered ? this.#arrived.length > 0 : this.queue.length > 0;
   }
 
   /** Gives laggards what their sockets take, and returns when to look at them again. */
@@ -189,6 +243,7 @@ export class Room<Message, Data> {
 
   /** Counts those at the head that keep up with a flood; `null` if nobody floods. */
   #bystanders(): number | null {
+    if (this.#options.ordered) return null; // What others put in order cannot wait alone.
     const { now } = this.#pace;
     let flood = false;
     for (const { sender, flooding } of this.queue.lines) {
@@ -217,7 +272,8 @@ export class Room<Message, Data> {
     const { evictSlow } = this.#options;
     const fallen = [...this.#laggards].filter((member) => this.#isFalling(member));
     if (evictSlow) fallen.forEach(evictSlow);
-    this.#deliver(this.queue.take(this.#batchBounds()));
+    if (this.#options.ordered) this.#deliverArrived();
+    else this.#deliver(this.#encode(this.queue.take(this.batchBounds())));
     if (!evictSlow) { for (const member of fallen) this.#skip(member); }
   }
 
@@ -227,36 +283,53 @@ export class Room<Message, Data> {
     if ([...this.#laggards].some(({ lag }) => lag!.unsent > most)) return;
     const { now } = this.#pace;
     const batch = this.queue.take(
-      this.#batchBounds(),
+      this.batchBounds(),
       ({ bytes, sender }) => bytes > QUANTUM_BYTES || isOfLate(sender.floodedAt, now),
     );
-    if (batch.length > 0) this.#deliver(batch);
+    if (batch.length > 0) this.#deliver(this.#encode(batch));
   }
 
-  #batchBounds(): BatchBounds {
+  /** What may be delivered in one turn, to as many members as there are now. */
+  batchBounds(): BatchBounds {
     const messages = Math.max(1, Math.floor(this.#options.maxBatchDeliveries / this.size));
     return { bytes: MAX_BATCH_BYTES, messages };
   }
 
-  #deliver(batch: Queued<Message, Tracked<Message, Data>>[]): void {
-    const started = performance.now();
+  /** Delivers what has arrived, as far as it is no more than one batch may be. */
+  #deliverArrived(): void {
+    let { bytes, messages } = this.batchBounds(), count = 0;
+    do {
+      const entry = this.#arrived[count++];
+      this.#deliver(entry);
+      this.arrivedBytes -= entry.bytes;
+      bytes -= entry.bytes;
+      messages -= entry.messages;
+    } while (count < this.#arrived.length && bytes > 0 && messages > 0);
+    this.#arrived.splice(0, count);
+  }
+
+  #encode(batch: Queued<Message, Tracked<Message, Data>>[]): Entry<Data> {
     const payloadBytes = batch.reduce((sum, { bytes }) => sum + bytes, 0);
-    const entry: Entry<Data> = {
+    this.#tally.messages += batch.length;
+    this.#tally.receivedBytes += payloadBytes;
+    return {
       encoded: this.#options.encode(batch.map(({ message }) => message)),
       messages: batch.length,
       payloadBytes,
       bytes: payloadBytes + MESSAGE_BYTES * batch.length,
       origins: this.#options.echo ? null : batch.map(({ sender, bytes }) => ({ sender, bytes })),
     };
+  }
+
+  #deliver(entry: Entry<Data>): void {
+    const started = performance.now();
     this.#log.append(entry, this.#laggards.size > 0, this.#pace.now);
-    this.#tally.messages += batch.length;
-    this.#tally.receivedBytes += payloadBytes;
     if (entry.origins) { for (const member of this.#ready) this.#give(member, entry); }
     else {
       for (const data of entry.encoded.all) {
         for (const { connection } of this.#ready) connection.write(data);
       }
-      this.#count(this.#ready.size * entry.messages, this.#ready.size * payloadBytes);
+      this.#count(this.#ready.size * entry.messages, this.#ready.size * entry.payloadBytes);
     }
     this.#options.onBatch((performance.now() - started) / 1000);
   }
@@ -290,13 +363,7 @@ export class Room<Message, Data> {
   }
 
   #dismissReady(): void {
-    for (const member of this.#ready) this.#dismiss(member);
-  }
-
-  #dismiss(member: Tracked<Message, Data>): void {
-    if (member.dismissed) return;
-    member.dismissed = true;
-    member.connection.close("shutdown");
+    for (const member of this.#ready) this.dismiss(member);
   }
 }
 

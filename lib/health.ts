@@ -19,19 +19,21 @@ export interface HealthAnswer {
 /**
  * Answers `/healthz` (the process runs) and `/readyz` (clients are admitted); every other path is
  * somebody else's: `null`.
+ *
+ * @param trouble Why clients are not admitted, in a few words; `null` if they are.
  */
 export function answerHealth(
   { method, path }: { readonly method: string; readonly path: string },
-  ready: boolean,
+  trouble: string | null,
 ): HealthAnswer | null {
   if (path !== "/healthz" && path !== "/readyz") return null;
   if (method !== "GET" && method !== "HEAD") {
     return answer(STATUS_CODE.MethodNotAllowed, "use GET", { allow: "GET, HEAD" });
   }
   if (path === "/healthz") return answer(STATUS_CODE.OK, "ok");
-  return ready
+  return trouble === null
     ? answer(STATUS_CODE.OK, "ready")
-    : answer(STATUS_CODE.ServiceUnavailable, "shutting down");
+    : answer(STATUS_CODE.ServiceUnavailable, trouble);
 }
 
 function answer(

@@ -64,6 +64,13 @@ export class Client implements AsyncDisposable {
     this.#socket.send(message);
   }
 
+  /** Hands over each message that is yet to arrive, instead of keeping it for {@link next}. */
+  listen(take: (message: Received) => void): void {
+    this.#socket.onmessage = ({ data }) => {
+      take(typeof data === "string" ? data : new Uint8Array(data));
+    };
+  }
+
   /** Takes the next message. */
   next(): Promise<Received> {
     return this.#inbox.next("a message");

@@ -7,9 +7,10 @@
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
 import { UNREADABLE } from "../admission/handshake.ts";
-import type { Cause, Connection, Ending, Member, Membership } from "../hub.ts";
+import type { Cause, Connection, Encoded, Ending, Member, Membership } from "../hub.ts";
 import { keepServing, type Listener, type TcpAddress } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
+import { type Framed, readFrames, writeFrames } from "./frames.ts";
 import type { Answer, ListenOptions, Transport } from "./transport.ts";
 import { SLOWEST_LINE } from "./unread.ts";
 
@@ -21,11 +22,25 @@ export type NativeMessage = string | ArrayBuffer;
  * and each delivery a system call.
  */
 export const native: Transport<NativeMessage, NativeMessage> = {
-  encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
+  encode,
+  pack: (messages) => writeFrames(messages.map(framedOf)),
+  unpack: (frames) => encode(readFrames(frames).map(messageOf)),
   maxBatchDeliveries: 8192,
   spareDescriptors: 64,
   listen,
 };
+
+function encode(messages: readonly NativeMessage[]): Encoded<NativeMessage> {
+  return { all: messages, slice: (from, to) => messages.slice(from, to) };
+}
+
+function framedOf(message: NativeMessage): Framed {
+  return { payload: Buffer.from(message as string), binary: typeof message !== "string" };
+}
+
+function messageOf({ payload, binary }: Framed): NativeMessage {
+  return binary ? new Uint8Array(payload).buffer : payload.toString();
+}
 
 /** The time that a socket may take from its upgrade until it is open; a client that vanishes in between is never reported. */
 const OPENING_SECONDS = 2;

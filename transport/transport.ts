@@ -6,7 +6,7 @@
 
 import type { Peer, Seat } from "../admission/admission.ts";
 import type { HandshakeRequest, Refusal, Rejection } from "../admission/handshake.ts";
-import type { Encoded, Membership } from "../hub.ts";
+import type { Encoded, Frames, Membership } from "../hub.ts";
 import type { Address, Listener } from "../lib/listener.ts";
 import type { Certificate } from "./certificate.ts";
 
@@ -42,6 +42,10 @@ export interface ListenOptions<Message, Data> {
 export interface Transport<Message, Data> {
   /** Turns the messages of one batch into the pieces that a connection writes. */
   encode(messages: Message[]): Encoded<Data>;
+  /** Turns messages into frames, for the relays of a cluster. */
+  pack(messages: readonly Message[]): Frames;
+  /** Turns such frames into the pieces that a connection writes. */
+  unpack(frames: Frames): Encoded<Data>;
   /** How many deliveries one batch may come to: what this transport manages without holding up others. */
   readonly maxBatchDeliveries: number;
   /** How many file descriptors the process needs besides those of its clients. */

@@ -23,7 +23,8 @@ import { listOf } from "../../admission/request.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
 import type { Answer, ListenOptions, Transport, TransportListener } from "../transport.ts";
 import { ReasonedWebSocket, WsClients } from "./clients.ts";
-import { encode, type WsMessage } from "./frames.ts";
+import { writeFrames } from "../frames.ts";
+import { encode, unpack, type WsMessage } from "./frames.ts";
 import { openPort } from "./port.ts";
 
 export type { WsMessage } from "./frames.ts";
@@ -36,6 +37,8 @@ const SPARE_FRAGMENTS = 16 * 1024;
 /** Carries the hub on `ws`. The frames of a batch are built once; every socket is given the same buffer. */
 export const ws: Transport<WsMessage, Buffer> = {
   encode,
+  pack: writeFrames,
+  unpack,
   maxBatchDeliveries: Infinity,
   // Connections that were accepted only to be closed are among them: rushes of thousands overran 100.
   spareDescriptors: 320,

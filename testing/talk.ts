@@ -1,0 +1,141 @@
+/**
+ * Clients that all talk at once, and the check that they have heard one order.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { type Client, type Closed, connect } from "./client.ts";
+import { bounded, sleep, until } from "./wait.ts";
+
+/** A client that talks, and writes down what it hears. */
+export class Talker implements AsyncDisposable {
+  /** What it heard, in order. */
+  readonly heard: string[] = [];
+  /** How its connection ended; `null` while it lasts. */
+  closed: Closed | null = null;
+  /** The number of messages that it has sent. */
+  sent = 0;
+  readonly #name: string;
+  readonly #client: Client;
+  #talking = false;
+  #talk: Promise<void> = Promise.resolve();
+
+  private constructor(name: string, client: Client) {
+    this.#name = name;
+    this.#client = client;
+    client.closed.then((closed) => this.closed = closed);
+    client.listen((message) => this.heard.push(String(message)));
+  }
+
+  /** Connects to a relay. */
+  static async join(relay: { url: string }, name: string): Promise<Talker> {
+    return new Talker(name, await connect(relay));
+  }
+
+  /** Says one thing after the other, some milliseconds apart. */
+  talk(pauseMilliseconds: number): void {
+    this.#talking = true;
+    this.#talk = (async () => {
+      while (this.#talking && !this.closed) {
+        this.#client.send(`${this.#name} ${this.sent++}`);
+        await sleep(pauseMilliseconds * (0.5 + Math.random()) / 1000);
+      }
+    })();
+  }
+
+  /** Falls silent. */
+  async hush(): Promise<void> {
+    this.#talking = false;
+    await this.#talk;
+  }
+
+  /** Waits until it has heard all that it has said. */
+  async hearsItself(): Promise<void> {
+    const last = `${this.#name} ${this.sent - 1}`;
+    await until(() => this.heard.includes(last), `${last} to come back`);
+  }
+
+  /** Checks that it heard each of its own messages once and in order. */
+  assertHeardItself(): void {
+    const own = this.heard.filter((message) => message.startsWith(`${this.#name} `));
+    assertEquals(own, Array.from({ length: this.sent }, (_, i) => `${this.#name} ${i}`));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.hush();
+    await this.#client.close();
+  }
+}
+
+/** The number of clients that have ever joined: each has a name of its own. */
+let joined = 0;
+
+/** Clients on several relays; disposing of it closes them. */
+export class Crowd implements AsyncDisposable {
+  /** All of them. */
+  readonly all: readonly Talker[];
+
+  private constructor(all: readonly Talker[]) {
+    this.all = all;
+  }
+
+  /** Connects so many clients to each relay. */
+  static async join(relays: readonly { url: string }[], each: number): Promise<Crowd> {
+    const names = relays.flatMap((relay) =>
+      Array.from({ length: each }, () => ({ relay, name: `client ${joined++}` }))
+    );
+    return new Crowd(await Promise.all(names.map(({ relay, name }) => Talker.join(relay, name))));
+  }
+
+  /** Those whose connection lasts. */
+  get present(): Talker[] {
+    return this.all.filter(({ closed }) => closed === null);
+  }
+
+  /** Lets all talk. */
+  talk(pauseMilliseconds = 50): void {
+    for (const talker of this.all) talker.talk(pauseMilliseconds);
+  }
+
+  /** Lets all fall silent, and waits until those that are there have heard everything. */
+  async settle(): Promise<void> {
+    await Promise.all(this.all.map((talker) => talker.hush()));
+    for (const talker of this.present) await talker.hearsItself();
+    const most = () => Math.max(...this.present.map(({ heard }) => heard.length));
+    await until(
+      () => this.present.every(({ heard }) => heard.length === most()),
+      "all to have heard as much",
+    );
+  }
+
+  /** Checks that all that stayed have heard the same, and all of their own; the others the beginning of it. */
+  assertOneOrder(): void {
+    const [first] = this.present;
+    if (!first) return;
+    for (const talker of this.all) {
+      if (talker.closed) assertEquals(talker.heard, first.heard.slice(0, talker.heard.length));
+      else {
+        assertEquals(talker.heard, first.heard);
+        talker.assertHeardItself();
+      }
+    }
+    assertEquals(new Set(first.heard).size, first.heard.length, "something came twice");
+  }
+
+  /** Waits until all are closed, and checks with what. */
+  async assertClosed(want: Closed, bound = 10): Promise<void> {
+    await until(() => this.present.length === 0, "all to be sent away", bound);
+    for (const { closed } of this.all) assertEquals(closed, want);
+    const longest = this.all.reduce((a, b) => a.heard.length > b.heard.length ? a : b).heard;
+    assert(longest.length > 0, "nothing was said");
+    for (const { heard } of this.all) assertEquals(heard, longest.slice(0, heard.length));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await bounded(
+      Promise.all(this.all.map((talker) => talker[Symbol.asyncDispose]())),
+      "the crowd to leave",
+    );
+  }
+}
