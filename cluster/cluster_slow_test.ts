@@ -164,6 +164,7 @@ test("relay that has lost its cluster sends its clients away, admits nobody, and
   };
   await using crowd = await Crowd.join([relay], 10);
   crowd.talk();
+  await sleep(0.3);
   assertEquals(await readiness(), [200, "ready"]);
   wire.cut();
   await until(async () => (await readiness())[0] === 503, "the relay to notice");

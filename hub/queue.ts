@@ -13,11 +13,11 @@ export const MESSAGE_BYTES = 64;
 /** The bytes that one line may hand out before it is the next line's turn. */
 export const QUANTUM_BYTES = 16 * 1024;
 
-/** A sender that has more than this waiting is flooding, until it has nothing waiting. */
+/** A sender that has more than this waiting is flooding, unless there are but a few large messages. */
 export const FLOOD_BYTES = 256 * 1024;
 
-/** A few large messages are no flood. */
-const FLOOD_MESSAGES = 4;
+/** So many messages, of all senders, are more than a few. */
+export const FLOOD_MESSAGES = 4;
 
 /** A message that waits. */
 export interface Queued<Message, Sender> {
@@ -35,8 +35,6 @@ export interface Queued<Message, Sender> {
 export class Line<Message, Sender> {
   /** The memory that they take up. */
   bytes = 0;
-  /** Whether its sender floods. */
-  flooding = false;
   #messages: Queued<Message, Sender>[] = [];
   #taken = 0; // So many at the front have been taken: shifting a long array is slow.
 
@@ -60,7 +58,6 @@ export class Line<Message, Sender> {
   push(queued: Queued<Message, Sender>): void {
     this.#messages.push(queued);
     this.bytes += costOf(queued);
-    if (this.bytes > FLOOD_BYTES && this.length >= FLOOD_MESSAGES) this.flooding = true;
   }
 
   /** Takes the first message. */
@@ -75,7 +72,6 @@ export class Line<Message, Sender> {
   clear(): void {
     this.#messages = [];
     this.#taken = this.bytes = 0;
-    this.flooding = false;
   }
 }
 

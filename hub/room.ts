@@ -12,7 +12,15 @@ import type { Encoded } from "./connection.ts";
 import { type Entry, Log, type Origin } from "./log.ts";
 import type { Tracked } from "./member.ts";
 import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
-import { type BatchBounds, MESSAGE_BYTES, QUANTUM_BYTES, Queue, type Queued } from "./queue.ts";
+import {
+  type BatchBounds,
+  FLOOD_BYTES,
+  FLOOD_MESSAGES,
+  MESSAGE_BYTES,
+  QUANTUM_BYTES,
+  Queue,
+  type Queued,
+} from "./queue.ts";
 
 /** The bytes that a batch may hold; a single message may be larger. */
 const MAX_BATCH_BYTES = 256 * 1024;
@@ -246,8 +254,9 @@ export class Room<Message, Data> {
     if (this.#options.ordered) return null; // What others put in order cannot wait alone.
     const { now } = this.#pace;
     let flood = false;
-    for (const { sender, flooding } of this.queue.lines) {
-      if (flooding) sender.floodedAt = now;
+    const many = this.queue.length >= FLOOD_MESSAGES;
+    for (const { sender, bytes } of this.queue.lines) {
+      if (many && bytes > FLOOD_BYTES) sender.floodedAt = now;
       flood ||= isOfLate(sender.floodedAt, now);
     }
     if (!flood) return null;
