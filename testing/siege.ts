@@ -24,8 +24,6 @@ export interface Siege {
   readonly beside?: Company;
   /** The attackers. */
   readonly attack: Company;
-  /** The relay's environment. Default: the built-in configuration. */
-  readonly env?: Record<string, string>;
 }
 
 /** What a siege showed. */
@@ -66,10 +64,10 @@ export async function besiege(transport: string, siege: Siege): Promise<SiegeRep
 
 async function measure(
   transport: string,
-  { load, beside, env }: Siege,
+  { load, beside }: Siege,
   attackers: Company[],
 ): Promise<[Result, Map<string, number>]> {
-  await using relay = await Program.start({ env: { ...env, RELAY_SERVER_TRANSPORT: transport } });
+  await using relay = await Program.start({ env: { RELAY_SERVER_TRANSPORT: transport } });
   const job: Job = { ...LOAD, ...load, url: relay.url, serverPid: relay.pid };
   const companies = [...beside ? [beside] : [], ...attackers];
   const stops = await Promise.all(companies.map((company) => company(relay)));
