@@ -16,8 +16,8 @@ export interface Site {
   readonly folder: TempFolder;
   /** The relays, each as host and port or, for nginx only, `unix:` and a path; at most two. */
   readonly relays: readonly string[];
-  /** The certificate to show. */
-  readonly certificate: CertificateFiles;
+  /** The certificate to show; Caddy can do without. */
+  readonly certificate?: CertificateFiles;
 }
 
 /** A proxy with its file of this directory, in the foreground. */
@@ -32,8 +32,8 @@ const PREPARE: Record<string, Prepare> = {
     const site = replaced(await Deno.readTextFile(`${ROOT}deploy/nginx.conf`), {
       "listen 443 ssl;": `listen 127.0.0.1:${port} ssl;`,
       "listen [::]:443 ssl;": "",
-      "/etc/letsencrypt/live/relay.example.com/fullchain.pem": certificate.cert_file,
-      "/etc/letsencrypt/live/relay.example.com/privkey.pem": certificate.key_file,
+      "/etc/letsencrypt/live/relay.example.com/fullchain.pem": certificate!.cert_file,
+      "/etc/letsencrypt/live/relay.example.com/privkey.pem": certificate!.key_file,
       "127.0.0.1:8443": first,
       ...second ? { "127.0.0.1:8444": second } : { "server 127.0.0.1:8444 fail_timeout=2s;": "" },
     });
@@ -45,15 +45,18 @@ const PREPARE: Record<string, Prepare> = {
     return { command: ["nginx", "-e", "stderr", "-c", file, "-g", foreground], env: {} };
   },
 
-  async caddy({ folder, relays, certificate: { cert_file, key_file } }, port) {
+  async caddy({ folder, relays, certificate }, port) {
     const options = ["admin off", "auto_https disable_redirects", "default_bind 127.0.0.1"];
+    const head = "{$SITE:relay.example.com} {";
+    const tls = certificate && `tls ${certificate.cert_file} ${certificate.key_file}`;
     const site = replaced(await Deno.readTextFile(`${ROOT}deploy/Caddyfile`), {
-      "{$SITE:relay.example.com} {": `{$SITE:relay.example.com} {\ntls ${cert_file} ${key_file}`,
+      [head]: tls ? `${head}\n${tls}` : head,
     });
     const file = await folder.write("Caddyfile", `{\n${options.join("\n")}\n}\n${site}`);
+    const SITE = tls ? `https://localhost:${port}` : `http://:${port}`;
     return {
       command: ["caddy", "run", "--adapter", "caddyfile", "--config", file],
-      env: { HOME: folder.path, SITE: `https://localhost:${port}`, RELAYS: relays.join(" ") },
+      env: { HOME: folder.path, SITE, RELAYS: relays.join(" ") },
     };
   },
 };
@@ -73,7 +76,7 @@ export async function startProxy(name: string, site: Site): Promise<Proxy> {
   const { command, env } = await PREPARE[name](site, port);
   const daemon = await Daemon.start(command, port, env);
   return {
-    url: `wss://localhost:${port}/`,
+    url: `${site.certificate ? "wss" : "ws"}://localhost:${port}/`,
     [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
   };
 }
