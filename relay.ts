@@ -7,7 +7,7 @@
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { urlOf as urlOfTarget } from "./admission/request.ts";
 import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
-import type { Bus } from "./cluster/bus.ts";
+import type { Bus, Engine } from "./cluster/bus.ts";
 import { Link } from "./cluster/link.ts";
 import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
 import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
@@ -150,10 +150,18 @@ async function load({ server }: Config): Promise<Files> {
   };
 }
 
+/**
+ * Loads the bus over NATS and its libraries. In one piece the path would tell Deno to download them before
+ * it runs anything; bundlers put the pieces together.
+ */
+function importNats(): Promise<Engine<Config["cluster"]>> {
+  return import("./cluster" + "/nats.ts");
+}
+
 /** Connects to the cluster, if there is one; the libraries for that are loaded only then. */
 async function connect({ cluster }: Config): Promise<Bus | null> {
   if (cluster.servers.length === 0) return null;
-  const { connectBus } = await import("./cluster/nats.ts");
+  const { connectBus } = await importNats();
   return await connectBus(cluster);
 }
 
@@ -165,7 +173,7 @@ async function connect({ cluster }: Config): Promise<Bus | null> {
  */
 export async function checkCluster(config: Config): Promise<void> {
   if (config.cluster.servers.length === 0) return;
-  const { checkBus } = await import("./cluster/nats.ts");
+  const { checkBus } = await importNats();
   maxMessageBytesOf(config, await checkBus(config.cluster));
 }
 

@@ -9,7 +9,7 @@
 
 import type { ConnectionOptions } from "@nats-io/transport-node";
 import { pause } from "../lib/timeout.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus, Engine } from "./bus.ts";
 import { explain, isPassing } from "./explain.ts";
 import { type ClusterSettings, maxBatchBytesOf, NatsBus } from "./nats_bus.ts";
 import { checkPermissions } from "./permissions.ts";
@@ -74,3 +74,5 @@ async function attempt<T>(
     await pause(RETRY_MILLISECONDS);
   }
 }
+
+({ connectBus, checkBus }) satisfies Engine<ClusterSettings>;
