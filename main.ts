@@ -17,7 +17,7 @@ import {
 } from "./config.ts";
 import { log, setUpLog } from "./lib/log.ts";
 import { VERSION } from "./lib/version.ts";
-import { type Relay, start } from "./relay.ts";
+import { checkCluster, type Relay, start } from "./relay.ts";
 import { checkPath } from "./transport/address.ts";
 import { loadCertificate } from "./transport/certificate.ts";
 
@@ -39,12 +39,19 @@ async function main(flags: Flags): Promise<number> {
     case "print-config":
       return print(printConfig(loaded.config));
     case "check":
-      await checkPath(loaded.config.server.unix_socket);
-      await loadTokens(loaded.config.server.auth_tokens_file);
-      return print(`ok${await certificateNote(loaded.config.server.tls)}\n`);
+      return await check(loaded);
     default:
       return await run(loaded);
   }
+}
+
+/** Tries all that a start needs, except the ports: another relay may listen on them. */
+async function check({ config }: LoadedConfig): Promise<number> {
+  await checkPath(config.server.unix_socket);
+  await loadTokens(config.server.auth_tokens_file);
+  const note = await certificateNote(config.server.tls);
+  await checkCluster(config);
+  return print(`ok${note}\n`);
 }
 
 /** Checks the certificate; an expired one can be served, so it is worth a note and no more. */
@@ -110,11 +117,12 @@ function logUnhandledRejections(): void {
   });
 }
 
-function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: string): void {
+function logStart(relay: Relay, config: LoadedConfig["config"], origin: string): void {
+  const { server } = config;
   const anyOrigin = server.allowed_origins.includes("*");
   log.info(
     "Relay at {url} ({transport} transport, TLS {tls}, bound to {hostname}); " +
-      "{who} may connect from {origins}; metrics {metrics}; configuration: {origin}",
+      "{who} may connect from {origins}; cluster {cluster}; metrics {metrics}; configuration: {origin}",
     {
       url: relay.url,
       transport: server.transport,
@@ -126,6 +134,7 @@ function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: stri
         : server.allowed_origins.length > 0
         ? `web pages of ${server.allowed_origins.join(", ")}`
         : "no web page",
+      cluster: describeCluster(relay, config),
       metrics: relay.metricsUrl ? `at ${relay.metricsUrl}metrics (status page at /)` : "off",
       origin,
     },
@@ -135,6 +144,18 @@ function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: stri
       "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file can change that",
     );
   }
+}
+
+/** Names the cluster, and the largest message if its servers decide that. */
+function describeCluster(
+  { cluster, maxMessageBytes }: Relay,
+  { limits }: LoadedConfig["config"],
+): string {
+  if (!cluster) return "none";
+  const limit = maxMessageBytes < limits.max_message_bytes
+    ? `, whose max_payload has room for messages of ${maxMessageBytes} bytes`
+    : "";
+  return `${cluster.name} at ${cluster.engine}${limit}`;
 }
 
 function print(text: string): number {

@@ -60,7 +60,7 @@ Deno.test("program says in one line of text where it is, and in its last how it 
   assertEquals(
     line.replace(/^\S+Z /, ""),
     `[INF] relay: Relay at ${url} (native transport, TLS off, bound to 0.0.0.0); ` +
-      `anyone may connect from any web page; metrics at ${metricsUrl}metrics (status page at /); ` +
+      `anyone may connect from any web page; cluster none; metrics at ${metricsUrl}metrics (status page at /); ` +
       "configuration: config.yaml, flag --port, flag --metrics-port",
   );
   await using alice = await connect({ url });

@@ -7,7 +7,7 @@
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { urlOf as urlOfTarget } from "./admission/request.ts";
 import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
-import type { Bus } from "./cluster/bus.ts";
+import type { Bus, Engine } from "./cluster/bus.ts";
 import { Link } from "./cluster/link.ts";
 import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
 import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
@@ -31,12 +31,24 @@ export interface RelayStats extends HubStats {
   rejections: Record<Rejection, number>;
 }
 
+/** The cluster of a relay. */
+export interface RelayCluster {
+  /** Its name. */
+  readonly name: string;
+  /** What carries its messages, without passwords; for example `nats://10.0.0.5:4222`. */
+  readonly engine: string;
+}
+
 /** A running relay. */
 export interface Relay extends AsyncDisposable {
   /** The address where clients connect, for example `ws://127.0.0.1:8443/` or `ws+unix:/run/relay.sock:/`. */
   readonly url: string;
   /** The address of the metrics, for example `http://127.0.0.1:9090/`; without metrics `null`. */
   readonly metricsUrl: string | null;
+  /** The cluster that it is in; `null` if it is alone. */
+  readonly cluster: RelayCluster | null;
+  /** The bytes of the largest message: fewer than configured where no more fit the servers of the cluster. */
+  readonly maxMessageBytes: number;
   /** Resolves with the reason if a listener ends that nobody stopped; the relay is then of no more use. */
   readonly died: Promise<string>;
   /** Takes a snapshot of the numbers. */
@@ -117,7 +129,8 @@ async function startWith<Message, Data>(
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
     warnOfExpiry(files.certificate, config.server.tls.cert_file);
     warnOfStrangers(config.server);
-    return run(config, files, parts, listeners);
+    const cluster = bus && { name: config.cluster.name, engine: bus.engine };
+    return run(config, files, parts, listeners, cluster);
   } catch (error) {
     parts.metrics[Symbol.dispose]();
     throw error;
@@ -137,15 +150,38 @@ async function load({ server }: Config): Promise<Files> {
   };
 }
 
+/**
+ * Loads the bus over NATS and its libraries. In one piece the path would tell Deno to download them before
+ * it runs anything; bundlers put the pieces together.
+ */
+function importNats(): Promise<Engine<Config["cluster"]>> {
+  return import("./cluster" + "/nats.ts");
+}
+
 /** Connects to the cluster, if there is one; the libraries for that are loaded only then. */
 async function connect({ cluster }: Config): Promise<Bus | null> {
   if (cluster.servers.length === 0) return null;
-  const { connectBus } = await import("./cluster/nats.ts");
+  const { connectBus } = await importNats();
   return await connectBus(cluster);
 }
 
+/**
+ * Connects to the cluster for a moment, if there is one, to see whether a relay could start in it.
+ *
+ * @throws {ConfigError} If its servers cannot carry messages as large as configured.
+ * @throws {Error} If it could not start; the message says why in one line.
+ */
+export async function checkCluster(config: Config): Promise<void> {
+  if (config.cluster.servers.length === 0) return;
+  const { checkBus } = await importNats();
+  maxMessageBytesOf(config, await checkBus(config.cluster));
+}
+
 /** The largest message: what is configured, or what fits the engine of the cluster where nothing is. */
-function maxMessageBytesOf({ limits }: Config, bus: Bus | null): number {
+function maxMessageBytesOf(
+  { limits }: Config,
+  bus: Pick<Bus, "engine" | "maxBatchBytes"> | null,
+): number {
   const { max_message_bytes: wanted } = limits;
   const fits = bus ? bus.maxBatchBytes - MOST_HEAD_BYTES : Infinity;
   if (wanted <= fits) return wanted;
@@ -255,6 +291,7 @@ function run<Message, Data>(
   files: Files,
   parts: Parts<Message, Data>,
   listeners: Listeners,
+  cluster: RelayCluster | null,
 ): Relay {
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
@@ -302,6 +339,8 @@ function run<Message, Data>(
       ? urlOfPath(server.unix_socket)
       : urlOf(files.certificate ? "wss" : "ws", server.hostname, listener.port),
     metricsUrl: listeners.metrics && urlOf("http", metrics.hostname, listeners.metrics.port),
+    cluster,
+    maxMessageBytes: parts.maxMessageBytes,
     died: Promise.race(died),
     stats: () => ({ ...hub.stats(), rejections: admission.rejections() }),
     reload: () => reloading = reloading.then(reload), // One after the other, so that the last one wins.

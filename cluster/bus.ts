@@ -48,3 +48,19 @@ export interface Bus extends Order {
   /** Disconnects. A batch that is under way may be lost: the hub waits for its own before. */
   stop(): Promise<void>;
 }
+
+/** What a module for an engine exports. */
+export interface Engine<Settings> {
+  /**
+   * Connects to the engine.
+   *
+   * @throws {Error} If that fails; the message is one line that names the key to look at.
+   */
+  connectBus(settings: Settings): Promise<Bus>;
+  /**
+   * Sees whether {@link Engine.connectBus} would succeed, and changes nothing.
+   *
+   * @throws {Error} If it would not; as there.
+   */
+  checkBus(settings: Settings): Promise<Pick<Bus, "engine" | "maxBatchBytes">>;
+}

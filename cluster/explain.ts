@@ -53,6 +53,7 @@ function tooLittleRoom({ max_bytes, storage }: StreamSettings): string {
 
 function reasonOf(error: unknown, settings: ServerSettings & StreamSettings): string {
   const { name, message, code, cause } = error as Error & { code?: unknown };
+  if (cause instanceof errors.PermissionViolationError) return reasonOf(cause, settings);
   if (error instanceof StreamDiffers) return message;
   if (name === "JetStreamNotEnabled") {
     return cause instanceof JetStreamApiError ? reasonOf(cause, settings) : NO_JETSTREAM;
@@ -64,7 +65,9 @@ function reasonOf(error: unknown, settings: ServerSettings & StreamSettings): st
     return "it does not accept the user and password in cluster.servers, or cluster.credentials_file";
   }
   if (error instanceof errors.PermissionViolationError) {
-    return `the user of cluster.servers lacks a permission: ${message}`;
+    const subject = error.subject.startsWith("_INBOX.") ? "_INBOX.>" : error.subject;
+    const what = error.operation === "publish" ? "publish" : "subscribe";
+    return `its user may not ${what} to ${subject}; see cluster.servers or cluster.credentials_file`;
   }
   if (error instanceof errors.TimeoutError) return "no answer; see cluster.servers";
   if (/ENOTFOUND|EAI_/.test(`${code}`)) return "there is no such host; see cluster.servers";

@@ -9,11 +9,12 @@
 
 import type { ConnectionOptions } from "@nats-io/transport-node";
 import { pause } from "../lib/timeout.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus, Engine } from "./bus.ts";
 import { explain, isPassing } from "./explain.ts";
-import { type ClusterSettings, NatsBus } from "./nats_bus.ts";
-import { connectionOptions, Session } from "./session.ts";
-import { endOf, ensureStream } from "./stream.ts";
+import { type ClusterSettings, maxBatchBytesOf, NatsBus } from "./nats_bus.ts";
+import { checkPermissions } from "./permissions.ts";
+import { connectionOptions, engineOf, Session } from "./session.ts";
+import { endOf, ensureStream, findStream } from "./stream.ts";
 
 export type { ClusterSettings } from "./nats_bus.ts";
 
@@ -27,12 +28,45 @@ const RETRY_MILLISECONDS = 100;
  * @throws {Error} If that fails; the message is one line that names the key to look at.
  */
 export async function connectBus(settings: ClusterSettings): Promise<Bus> {
+  return await attempt(settings, async (session, options) => {
+    const info = await session.during(ensureStream(session, settings));
+    await checkPermissions(session, info);
+    return new NatsBus(settings, options, session, endOf(info));
+  });
+}
+
+/**
+ * Sees whether {@link connectBus} would succeed, as far as that shows without making a stream.
+ *
+ * @throws {Error} If it would not; as there.
+ */
+export async function checkBus(
+  settings: ClusterSettings,
+): Promise<Pick<Bus, "engine" | "maxBatchBytes">> {
+  return await attempt(settings, async (session) => {
+    const info = await session.during(findStream(session, settings));
+    if (info) await checkPermissions(session, info);
+    const maxBatchBytes = maxBatchBytesOf(session);
+    await session.close();
+    return { engine: engineOf(settings), maxBatchBytes };
+  });
+}
+
+/** Connects and does something, again and again as long as that may help. */
+async function attempt<T>(
+  settings: ClusterSettings,
+  act: (session: Session, options: ConnectionOptions) => Promise<T>,
+): Promise<T> {
   const options = await connectionOptions(settings);
   const deadline = performance.now() + settings.patience_seconds * 1000;
   for (;;) {
     const timeout = Math.max(1, Math.min(options.timeout!, deadline - performance.now()));
     try {
-      return await tryToConnect(settings, options, timeout);
+      const session = await Session.open({ ...options, timeout });
+      return await act(session, options).catch(async (error) => {
+        await session.close();
+        throw error;
+      });
     } catch (error) {
       const late = performance.now() + RETRY_MILLISECONDS > deadline;
       if (late || !isPassing(error)) throw new Error(explain(error, settings), { cause: error });
@@ -41,17 +75,4 @@ export async function connectBus(settings: ClusterSettings): Promise<Bus> {
   }
 }
 
-async function tryToConnect(
-  settings: ClusterSettings,
-  options: ConnectionOptions,
-  timeout: number,
-): Promise<Bus> {
-  const session = await Session.open({ ...options, timeout });
-  try {
-    const info = await session.during(ensureStream(session, settings));
-    return new NatsBus(settings, options, session, endOf(info));
-  } catch (error) {
-    await session.close();
-    throw error;
-  }
-}
+({ connectBus, checkBus }) satisfies Engine<ClusterSettings>;

@@ -41,6 +41,14 @@ const RETRY_MILLISECONDS = 100;
 /** How often it is seen whether a consumer that tells nothing misses something, in milliseconds. */
 const WATCH_MILLISECONDS = 1500;
 
+/** The bytes of frames that fit into one message of a server. */
+export function maxBatchBytesOf({ connection }: Session): number {
+  return connection.info!.max_payload - HEADER_BYTES - OVERHEAD_BYTES;
+}
+
+/** The reason to look at the stream again, over the same connection; not a problem by itself. */
+class Interruption extends Error {}
+
 /** The bus that {@link Bus} describes. */
 export class NatsBus implements Bus {
   readonly engine: string;
@@ -79,7 +87,7 @@ export class NatsBus implements Bus {
     this.#options = options;
     this.#session = Promise.resolve(session);
     this.#place = place;
-    this.maxBatchBytes = session.connection.info!.max_payload - HEADER_BYTES - OVERHEAD_BYTES;
+    this.maxBatchBytes = maxBatchBytesOf(session);
   }
 
   get state(): BusState {
@@ -148,15 +156,16 @@ export class NatsBus implements Bus {
   /** Reads the stream over one connection, until that ends. */
   async #serve(session: Session): Promise<void> {
     while (!session.closed) {
-      const broke = Promise.withResolvers<string>(), over = new AbortController();
-      this.#recheck = broke.resolve;
+      const broke = Promise.withResolvers<never>(), over = new AbortController();
+      broke.promise.catch(() => {});
+      this.#recheck = (why) => broke.reject(new Interruption(why));
       try {
-        await this.#goOn(session);
+        await this.#goOn(session, broke.promise);
         this.#complaint = "";
         await session.during(Promise.race([broke.promise, this.#watch(session, over.signal)]));
       } catch (error) {
         if (session.closed) break;
-        this.#complain(error);
+        if (!(error instanceof Interruption)) this.#complain(error);
         await pause(RETRY_MILLISECONDS, this.#stopping.signal);
       } finally {
         over.abort();
@@ -182,8 +191,12 @@ export class NatsBus implements Bus {
     }
   }
 
-  /** Goes on reading where it was, and reports what is missing there. */
-  async #goOn(session: Session): Promise<void> {
+  /**
+   * Goes on reading where it was, and reports what is missing there.
+   *
+   * @param broke Rejects when this has to begin anew.
+   */
+  async #goOn(session: Session, broke: Promise<never>): Promise<void> {
     const { name } = this.#settings;
     const info = await session.during(ensureStream(session, this.#settings));
     const loss = findLoss(info, this.#place, this.#jumpedTo);
@@ -193,7 +206,7 @@ export class NatsBus implements Bus {
     }
     this.#open = session;
     if (this.#flight) this.#publish(this.#flight, session);
-    if (loss) await this.#accept(loss, session);
+    if (loss) await this.#accept(loss, (flight) => this.#stored(flight, session, broke));
     this.#consumer = await Consumer.open(session, name, this.#place.sequence, {
       receive: (sequence, payload) => this.#receive(sequence, payload),
       broke: (why) => this.#recheck(why),
@@ -202,20 +215,30 @@ export class NatsBus implements Bus {
       throw new Error("the stream changed at this moment");
     }
     if (this.#outbox.paused) this.#consumer.pause();
+    if (this.#flight) await this.#stored(this.#flight, session, broke); // Else nothing gets on.
     this.#tell("connected");
     this.#consumer.begin();
   }
 
+  /** Waits until the stream has a batch, and returns the number of its message. */
+  #stored(flight: Flight, session: Session, broke: Promise<never>): Promise<number> {
+    return session.during(Promise.race([flight.stored, broke]));
+  }
+
   /** Reports a loss. A batch of this relay that is among what is missing has its place before it. */
-  async #accept({ why, next, anew }: Loss, session: Session): Promise<void> {
+  async #accept(
+    { why, next, anew }: Loss,
+    stored: (flight: Flight) => Promise<number>,
+  ): Promise<void> {
     const flight = this.#flight;
+    let tellOwn: (() => void) | undefined;
     if (flight && !flight.received && !anew) {
-      const sequence = await session.during(flight.stored);
-      if (sequence <= next.sequence) this.#deliverOwn(flight, sequence);
+      const sequence = await stored(flight);
+      if (sequence <= next.sequence) tellOwn = this.#land(flight, sequence);
     }
     this.#place = next;
     this.#jumpedTo = 0;
-    this.#lose(why);
+    this.#lose(why, tellOwn);
   }
 
   #publish(flight: Flight, session: Session): void {
@@ -252,24 +275,33 @@ export class NatsBus implements Bus {
     if (origin !== this.#origin || flight?.number !== number) {
       this.#outbox.push(() => this.#listener!.deliver(batch, false));
     } else {
-      this.#deliverOwn(flight, sequence);
+      this.#outbox.push(this.#land(flight, sequence));
     }
   }
 
-  #deliverOwn(flight: Flight, sequence: number): void {
+  /** Gives a batch its place, and returns what tells the listener of that. */
+  #land(flight: Flight, sequence: number): () => void {
     flight.arrive(sequence);
     this.#origins.saw(this.#origin, flight.number);
     this.#stats.batches.out++;
     this.#stats.bytes.out += flight.payload.length;
-    this.#outbox.push(() => {
+    return () => {
       this.#flight = null;
       this.#listener!.deliver(flight.batch, true);
-    });
+    };
   }
 
-  #lose(why: string): void {
+  /**
+   * Tells of a loss.
+   *
+   * @param tellOwn What is among it: told in one go, so that nobody hears it who has missed what was before.
+   */
+  #lose(why: string, tellOwn?: () => void): void {
     this.#stats.gaps++;
-    this.#outbox.push(() => this.#listener!.lost(why));
+    this.#outbox.push(() => {
+      tellOwn?.();
+      this.#listener!.lost(why);
+    });
   }
 
   /** Stops serving: what a newer relay says must not be skipped, and cannot be read. */

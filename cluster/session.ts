@@ -17,6 +17,7 @@ import {
   type Authenticator,
   type ConnectionOptions,
   credsAuthenticator,
+  errors,
   type NatsConnection,
 } from "@nats-io/transport-node";
 import { connect } from "./transport.ts";
@@ -48,6 +49,8 @@ export class Session {
   readonly client: JetStreamClient;
   /** Resolves when the connection has ended. */
   readonly ended: Promise<void>;
+  /** What the user was not permitted, where nothing but this says so; `null` if there is nothing. */
+  forbidden: Error | null = null;
   readonly #broken: Promise<never>;
   readonly #end = new AbortController();
 
@@ -105,8 +108,11 @@ export class Session {
   }
 
   async #watch(): Promise<void> {
-    for await (const { type } of this.connection.status()) {
-      if (type === "staleConnection") this.close();
+    for await (const status of this.connection.status()) {
+      if (status.type === "staleConnection") this.close();
+      if (status.type === "error" && status.error instanceof errors.PermissionViolationError) {
+        this.forbidden ??= status.error;
+      }
     }
   }
 }

@@ -70,16 +70,14 @@ const KEYS: Partial<Record<keyof Kept, [key: string, shown: (value: never) => un
  * @throws {Error} If there is one that is kept in another way; the message names what differs.
  */
 export async function ensureStream(
-  { connection, manager: { streams } }: Session,
+  session: Session,
   settings: StreamSettings,
 ): Promise<StreamInfo> {
+  const { connection, manager: { streams } } = session;
   const wanted = wantedOf(settings);
   for (let chosen = false;; chosen = await isChosen(connection, settings.name)) {
-    try {
-      return check(await streams.info(settings.name), wanted);
-    } catch (error) {
-      if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
-    }
+    const info = await findStream(session, settings);
+    if (info) return info;
     if (!chosen) continue;
     const seconds = Math.min(settings.retention_seconds, DUPLICATES_SECONDS);
     const duplicate_window = nanos(seconds * 1000);
@@ -88,6 +86,23 @@ export async function ensureStream(
     } catch (error) {
       if (!hasCode(error, NAME_IN_USE)) throw error;
     }
+  }
+}
+
+/**
+ * Finds the stream; `null` if there is none.
+ *
+ * @throws {Error} If it is kept in another way; the message names what differs.
+ */
+export async function findStream(
+  { manager: { streams } }: Session,
+  settings: StreamSettings,
+): Promise<StreamInfo | null> {
+  try {
+    return check(await streams.info(settings.name), wantedOf(settings));
+  } catch (error) {
+    if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
+    return null;
   }
 }
 

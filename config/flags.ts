@@ -18,7 +18,7 @@ Flags:
   --config PATH     Read the configuration from PATH (default: config.yaml, if there is one)
   --port N          Listen on port N; overrides server.port
   --metrics-port N  Serve metrics on port N; overrides metrics.port
-  --check           Check configuration and certificate, say "ok" or what is wrong, start nothing
+  --check           Check configuration, certificate and cluster, say "ok" or what is wrong
   --print-config    Print the effective configuration as YAML
   --print-schema    Print the JSON Schema of the configuration file
   --version         Print the version

@@ -1,5 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { connect } from "../testing/client.ts";
+import { has } from "../testing/daemon.ts";
+import { NatsServer } from "../testing/nats.ts";
 import { Program, ROOT, run } from "../testing/program.ts";
 import { tempFolder } from "../testing/temp.ts";
 
@@ -15,6 +17,13 @@ async function relaysOneMessage(command: string[]): Promise<void> {
     const statusPage = await (await fetch(program.metricsUrl)).text();
     assertStringIncludes(statusPage, "<title>Relay status</title>");
   }
+  if (!await has("nats-server", "nats-server")) return;
+  await using nats = await NatsServer.start();
+  const env = { RELAY_CLUSTER_SERVERS: nats.url };
+  await using program = await Program.start({ command, args: FREE_PORTS, env });
+  await using alice = await connect(program);
+  alice.send("through NATS");
+  assertEquals(await alice.next(), "through NATS");
 }
 
 Deno.test("deno task compile makes one executable that relays", async () => {

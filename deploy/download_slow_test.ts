@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { ROOT, run } from "../testing/program.ts";
+import { has } from "../testing/daemon.ts";
+import { NatsServer } from "../testing/nats.ts";
+import { Program, ROOT, run } from "../testing/program.ts";
 import { tempFolder } from "../testing/temp.ts";
 
 /** The packages that `main.ts` imports, and those that they import. */
@@ -33,12 +35,34 @@ function packagesIn(cache: string): string[] {
   return names.flatMap((name) => folders(registry + name).map(() => name)).toSorted();
 }
 
-Deno.test("deno run -A main.ts downloads what the relay imports, and no other package", async () => {
+/** Starts the relay with an empty cache, ends it, and names what it has downloaded. */
+async function downloads(env: Record<string, string>): Promise<string[]> {
   await using folder = await tempFolder();
   const cache = `${folder.path}/cache`;
-  const { code, stderr } = await runWith(cache, `${ROOT}deno.lock`, {}, ["--version"]);
-  assertEquals(code, 0, stderr);
-  assertEquals(packagesIn(cache), PACKAGES);
+  {
+    const command = [Deno.execPath(), "run", "-A", "main.ts"];
+    await using _ = await Program.start({ command, env: { ...env, DENO_DIR: cache } });
+  }
+  return packagesIn(cache);
+}
+
+Deno.test("deno run -A main.ts downloads what a relay alone needs, and no other package", async () => {
+  assertEquals(await downloads({ RELAY_SERVER_TRANSPORT: "ws" }), PACKAGES);
+});
+
+Deno.test("deno run -A main.ts downloads the client of NATS in a cluster only", async () => {
+  if (!await has("nats-server", "nats-server")) return;
+  await using nats = await NatsServer.start();
+  const more = (await downloads({ RELAY_CLUSTER_SERVERS: nats.url }))
+    .filter((name) => !PACKAGES.includes(name));
+  assertEquals(more, [
+    "@nats-io/jetstream",
+    "@nats-io/nats-core",
+    "@nats-io/nkeys",
+    "@nats-io/nuid",
+    "@nats-io/transport-node",
+    "tweetnacl",
+  ]);
 });
 
 const FORGED: [name: string, env: Record<string, string>, args: string[]][] = [

@@ -1,14 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
+import { Admission } from "../admission/admission.ts";
 import { REJECTIONS } from "../admission/handshake.ts";
 import { DEFAULT_CONFIG, HELP } from "../config.ts";
 import { describeWanted, KEYS } from "../config/schema.ts";
-import { EVICTIONS } from "../hub.ts";
+import { EVICTIONS, Hub } from "../hub.ts";
+import { createMetrics } from "../metrics.ts";
 import { CLOSE } from "../transport/close.ts";
 import { anchorsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
 import { ROOT } from "../testing/program.ts";
-import { scrapeText } from "../testing/scrape.ts";
-import { startWithTls } from "../testing/start.ts";
-import { tempFolder } from "../testing/temp.ts";
 
 const DOCUMENTS = await documents();
 
@@ -46,11 +45,22 @@ function settings(): Row[] {
   });
 }
 
-/** Every metric of a relay with TLS: its name with its labels, and its type. */
+/** Every metric that a relay may have, with TLS and in a cluster: its name with its labels, and its type. */
 async function metrics(): Promise<Row[]> {
-  await using folder = await tempFolder();
-  await using relay = await startWithTls(folder);
-  const text = await scrapeText(relay);
+  const hub = new Hub({
+    encode: () => ({ all: [], slice: () => [] }),
+    maxMessageBytes: 1,
+    maxBacklogBytes: 1,
+  });
+  const none = { in: 0, out: 0 };
+  using metrics = createMetrics({
+    stats: () => hub.stats(),
+    rejections: () => new Admission({ ...DEFAULT_CONFIG, acceptsToken: null }).rejections(),
+    transport: "native",
+    cluster: () => ({ connected: true, batches: none, bytes: none, gaps: 0 }),
+    certificateExpires: () => new Date(),
+  });
+  const text = await metrics.scrape();
   return [...text.matchAll(/^# TYPE (\w+) (\w+)\n\w+(\{.*\})?/gm)].map(([, name, type, labels]) => {
     const names = [...(labels ?? "").matchAll(/(\w+)="/g)].map(([, label]) => label);
     return { metric: type === "histogram" || !labels ? name : `${name}{${names}}`, type };

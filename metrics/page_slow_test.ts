@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { barriers, browserTest, type Locator, type Open, type Page } from "../testing/browser.ts";
 import { closeAll, connect, connectAll } from "../testing/client.ts";
+import { has } from "../testing/daemon.ts";
+import { NatsServer, Wire } from "../testing/nats.ts";
 import { Program } from "../testing/program.ts";
 import { RawClient } from "../testing/raw_client.ts";
 import { scrape } from "../testing/scrape.ts";
@@ -147,6 +149,44 @@ browserTest("status page says that the relay shuts down, is gone, and is back", 
   const line = await chart(page, /^Connected clients/).locator("path").getAttribute("d");
   assertEquals(line!.split("M").length - 1, 2, `a gap in ${line}`);
 });
+
+browserTest(
+  "status page says how the relay stands with its cluster, if it is in one",
+  async (open) => {
+    await using alone = await startRelay();
+    const bare = await openStatus(open, alone.metricsUrl!);
+    await shows(bare, bare.getByText("Running; clients are admitted."));
+    assertEquals(await bare.getByText(/^Cluster/).isVisible(), false);
+
+    if (!await has("nats-server", "nats-server")) return;
+    await using nats = await NatsServer.start();
+    await using wire = new Wire(nats.port);
+    await using relay = await startRelay({
+      cluster: { servers: [wire.url], storage: "memory", patience_seconds: 2 },
+    });
+    await using alice = await connect(relay);
+    const page = await openStatus(open, relay.metricsUrl!);
+    await shows(page, page.getByText("Cluster connected; gaps since the start: 0."));
+    wire.cut();
+    const waiting = "The cluster does not answer; clients are kept, and no more are admitted.";
+    await shows(page, page.getByText(waiting));
+    await shows(page, page.getByText("Cluster reconnecting; gaps since the start: 0."));
+    const lost = "The cluster is lost; clients were sent away, and none are admitted.";
+    await shows(page, page.getByText(lost));
+    await shows(page, page.getByText("Cluster lost; gaps since the start: 0."));
+    await shows(page, page.getByRole("row", { name: /^cluster the cluster was lost 1 1$/ }));
+    await bounded(alice.closed, "the end");
+    await nats.kill(); // And with it the stream in its memory.
+    await nats.restart();
+    wire.mend();
+    await shows(
+      page,
+      page.getByText("Cluster connected; gaps since the start: 1."),
+    );
+    await shows(page, page.getByText("Running; clients are admitted."));
+    assertEquals(await barriers(page), []);
+  },
+);
 
 browserTest("status page fits a narrow screen, a keyboard, a screen reader", async (open) => {
   await using relay = await startRelay();

@@ -21,23 +21,24 @@ export class NatsServer implements AsyncDisposable {
   port = -1;
   readonly #folder: TempFolder;
   readonly #file: string;
+  readonly #jetStream: string; // Its part of the file.
   #child: Deno.ChildProcess | null = null;
   #said = "";
   #drained: Promise<void> = Promise.resolve();
 
-  private constructor(folder: TempFolder, file: string) {
+  private constructor(folder: TempFolder, file: string, jetStream: string) {
     this.#folder = folder;
     this.#file = file;
+    this.#jetStream = jetStream;
   }
 
   /** Starts a server on a free port. */
   static async start({ jetStream = "", config = "" }: NatsOptions = {}): Promise<NatsServer> {
     const folder = await tempFolder();
-    const store = `jetstream { store_dir: "${folder.path}/store", ${jetStream} }\n`;
-    const server = new NatsServer(
-      folder,
-      await folder.write("nats.conf", (jetStream === null ? "" : store) + config),
-    );
+    const store = jetStream === null
+      ? ""
+      : `jetstream { store_dir: "${folder.path}/store", ${jetStream} }\n`;
+    const server = new NatsServer(folder, await folder.write("nats.conf", store + config), store);
     try {
       await server.restart();
     } catch (error) {
@@ -91,6 +92,15 @@ export class NatsServer implements AsyncDisposable {
   /** Lets it go on after {@link pause}. */
   resume(): void {
     this.#child!.kill("SIGCONT");
+  }
+
+  /** Gives it another configuration beside that of JetStream, while it runs. */
+  async reconfigure(config: string): Promise<void> {
+    await Deno.writeTextFile(this.#file, this.#jetStream + config);
+    const before = this.#said.length;
+    this.#child!.kill("SIGHUP");
+    const done = () => this.#said.slice(before).includes("Reloaded server configuration");
+    await until(done, "nats-server to reload");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -26,6 +26,17 @@ const duration = orNone((seconds) => {
 });
 const atMost = orNone((seconds) => seconds === Infinity ? "> 5 s" : `≤ ${duration(seconds)}`);
 
+/** What `/readyz` answers, what the page makes of it, and how it says that. */
+export const STATES = {
+  "ready": ["ready", "Running; clients are admitted."],
+  "shutting down": ["draining", "Shutting down; no more clients are admitted."],
+  "cluster reconnecting": [
+    "reconnecting",
+    "The cluster does not answer; clients are kept, and no more are admitted.",
+  ],
+  "cluster lost": ["lost", "The cluster is lost; clients were sent away, and none are admitted."],
+};
+
 /** Every chart with its lines: keys of a reading, and the unit. Its axis ends at `least` or above. */
 export const CHARTS = [
   {
@@ -83,6 +94,8 @@ export const TABLES = [
       rate: "sent too fast",
       too_big: "sent too big a message",
       idle: "was silent too long",
+      gap: "messages of the cluster were lost",
+      cluster: "the cluster was lost",
       error: "its connection broke",
     },
   },
@@ -96,6 +109,7 @@ export const TABLES = [
       full: "relay full",
       per_ip: "too many from its address",
       draining: "relay shutting down",
+      cluster: "relay cut off from its cluster",
       bad_request: "no proper handshake",
     },
   },

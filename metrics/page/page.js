@@ -5,7 +5,7 @@
  */
 
 import { createChart } from "./chart.js";
-import { CHARTS, count, TABLES, WINDOW_SECONDS } from "./contents.js";
+import { CHARTS, count, STATES, TABLES, WINDOW_SECONDS } from "./contents.js";
 import { labelsOf, parse, read } from "./numbers.js";
 import { createTable } from "./table.js";
 
@@ -86,13 +86,23 @@ function describe(metrics) {
     `Times are of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
+/** Says how the relay stands with its cluster, if it is in one. */
+function describeCluster(metrics, state) {
+  const connected = metrics.get("relay_cluster_connected");
+  const how = connected ? "connected" : state === "lost" ? "lost" : "reconnecting";
+  const gaps = count(metrics.get("relay_cluster_gaps_total"));
+  $("cluster").hidden = connected === undefined;
+  $("cluster").textContent = `Cluster ${how}; gaps since the start: ${gaps}.`;
+}
+
 /** Asks the relay for its metrics, and whether it admits clients; `null` if it does not answer. */
 async function ask() {
   const signal = AbortSignal.timeout(PATIENCE_SECONDS * 1000);
   const get = (path) => fetch(path, { cache: "no-store", signal });
   try {
     const [metrics, ready] = await Promise.all([get("metrics"), get("readyz")]);
-    return metrics.ok ? { text: await metrics.text(), isReady: ready.ok } : null;
+    if (!metrics.ok) return null;
+    return { text: await metrics.text(), readiness: (await ready.text()).trim() };
   } catch {
     return null;
   }
@@ -106,21 +116,22 @@ async function poll() {
   draw();
 }
 
-function take({ text, isReady }) {
+function take({ text, readiness }) {
   const now = { at: clock(), metrics: parse(text) };
   const reading = read(last, now);
   readings.push(reading);
   last = now;
   lost = false;
   describe(now.metrics);
-  const title = `${count(reading.clients)} clients`;
-  if (isReady) say("ready", "Running; clients are admitted.", title);
-  else say("draining", "Shutting down; no more clients are admitted.", title);
+  const [state, words] = STATES[readiness] ?? ["draining", `Not ready: ${readiness}.`];
+  describeCluster(now.metrics, state);
+  say(state, words, `${count(reading.clients)} clients`);
 }
 
 function miss() {
   readings.push({ at: clock() });
   lost = true;
+  $("cluster").hidden = true;
   const since = `The relay has not answered since ${time(last?.at ?? openedAt)}`;
   say("lost", `${since}; asking again every ${POLL_SECONDS} seconds.`, "No answer");
 }

@@ -1,0 +1,180 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { makeCertificate } from "../testing/certificate.ts";
+import { connect } from "../testing/client.ts";
+import { freePort, has } from "../testing/daemon.ts";
+import { NatsServer } from "../testing/nats.ts";
+import { Program, run } from "../testing/program.ts";
+import { tempFolder } from "../testing/temp.ts";
+import { until } from "../testing/wait.ts";
+
+const here = await has("nats-server", "nats-server");
+
+/** Registers a test that needs a real server. */
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore: !here, fn });
+}
+
+/** What a message of NATS holds beside one of a client, at most: headers, and the form of batches. */
+const HEADROOM_BYTES = 488;
+
+const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
+
+/** The environment of a relay in a cluster. */
+function envOf(servers: string, more: Record<string, string> = {}): Record<string, string> {
+  return { RELAY_CLUSTER_SERVERS: servers, RELAY_CLUSTER_PATIENCE_SECONDS: "1", ...more };
+}
+
+/** Sees that a program fails with one line and a code, started and checked. */
+async function assertFails(env: Record<string, string>, stderr: string, code = 1): Promise<void> {
+  for (const args of [["--check"], FREE_PORTS]) {
+    assertEquals(await run({ args, env }), { code, stdout: "", stderr: `${stderr}\n` });
+  }
+}
+
+test("program whose NATS server is not there, or has no JetStream, says so and ends with 1", async () => {
+  const refused = `nats://127.0.0.1:${freePort()}`;
+  await assertFails(
+    envOf(refused),
+    `Cannot use NATS at ${refused}: connection refused; see cluster.servers`,
+  );
+  await assertFails(
+    envOf("nats://alice:secret@nowhere.invalid"),
+    "Cannot use NATS at nats://nowhere.invalid: there is no such host; see cluster.servers",
+  );
+  await using nats = await NatsServer.start({ jetStream: null });
+  await assertFails(
+    envOf(nats.url),
+    `Cannot use NATS at ${nats.url}: JetStream is not enabled on cluster.servers; ` +
+      "nats-server enables it with -js",
+  );
+});
+
+test("program that NATS does not let in, or that does not trust it, says so and ends with 1", async () => {
+  await using folder = await tempFolder();
+  const { cert_file, key_file } = await makeCertificate(folder.path, "nats");
+  const config = 'authorization { user: alice, password: "secret" }\n' +
+    `tls { cert_file: "${cert_file}", key_file: "${key_file}" }`;
+  await using nats = await NatsServer.start({ config });
+  const at = `tls://127.0.0.1:${nats.port}`;
+  await assertFails(
+    envOf(`tls://alice:secret@127.0.0.1:${nats.port}`),
+    `Cannot use NATS at ${at}: its certificate is not trusted: self-signed certificate; ` +
+      "see cluster.tls_ca_file",
+  );
+  const trusting = { RELAY_CLUSTER_TLS_CA_FILE: cert_file };
+  await assertFails(
+    envOf(`tls://alice:wrong@127.0.0.1:${nats.port}`, trusting),
+    `Cannot use NATS at ${at}: it does not accept the user and password in cluster.servers, ` +
+      "or cluster.credentials_file",
+  );
+  assertEquals(
+    await run({
+      args: ["--check"],
+      env: envOf(`tls://alice:secret@127.0.0.1:${nats.port}`, trusting),
+    }),
+    { code: 0, stdout: "ok\n", stderr: "" },
+  );
+});
+
+test("program checks a cluster and leaves nothing there", async () => {
+  await using nats = await NatsServer.start();
+  const ok = { code: 0, stdout: "ok\n", stderr: "" };
+  assertEquals(await run({ args: ["--check"], env: envOf(nats.url) }), ok);
+  await using program = await Program.start({ env: envOf(nats.url) });
+  await using alice = await connect(program);
+  assertEquals(await run({ args: ["--check"], env: envOf(nats.url) }), ok);
+  await assertFails(
+    envOf(nats.url, { RELAY_CLUSTER_RETENTION_SECONDS: "60" }), // Else the first check made the stream.
+    `Cannot use NATS at ${nats.url}: stream relay is there with other settings: ` +
+      "cluster.retention_seconds must be 120 as in the stream, got 60 " +
+      "(or delete it: nats stream rm relay)",
+  );
+  alice.send("hello");
+  assertEquals(await alice.next(), "hello");
+});
+
+test("program says which cluster it is in, and how large messages may be there", async () => {
+  await using nats = await NatsServer.start({ config: "max_payload: 20000" });
+  const fits = 20_000 - HEADROOM_BYTES;
+  {
+    await using program = await Program.start({ env: envOf(nats.url) });
+    const line = program.log.find(({ url }) => url !== undefined)!;
+    assertEquals(
+      line.cluster,
+      `relay at ${nats.url}, whose max_payload has room for messages of ${fits} bytes`,
+    );
+    assertMatch(
+      line.message,
+      /web page; cluster relay at nats:\/\/127\.0\.0\.1:\d+, whose .* bytes; /,
+    );
+    await using alice = await connect(program);
+    alice.send("x".repeat(fits));
+    assertEquals(await alice.next(), "x".repeat(fits));
+    alice.send("x".repeat(fits + 1));
+    assertEquals(await alice.closed, { code: 1009, reason: "message too big" });
+  }
+  const set = (bytes: number) => envOf(nats.url, { RELAY_LIMITS_MAX_MESSAGE_BYTES: `${bytes}` });
+  {
+    await using program = await Program.start({ env: set(fits) });
+    assertEquals(program.log.find(({ url }) => url)!.cluster, `relay at ${nats.url}`);
+  }
+  await assertFails(
+    set(fits + 1),
+    "Cannot use the configuration: 1 problem\n" +
+      `  limits.max_message_bytes must be at most ${fits}, since messages have to fit into ` +
+      `max_payload of the NATS server at ${nats.url}, got ${fits + 1}`,
+    2,
+  );
+});
+
+/** What the user may not, the settings of NATS for that, and what the program says. */
+const FORBIDDEN: [what: string, permissions: string, why: string][] = [
+  ["publish", 'publish: { deny: "relay" }', "publish to relay"],
+  [
+    "read the stream",
+    'publish: { deny: "$JS.API.CONSUMER.>" }',
+    "publish to $JS.API.CONSUMER.CREATE.relay",
+  ],
+  ["find the stream", 'publish: { deny: "$JS.API.>" }', "publish to $JS.API.STREAM.INFO.relay"],
+  ["answer flow control", 'publish: { deny: "$JS.FC.>" }', "publish to $JS.FC.relay.check"],
+  ["hear answers", 'subscribe: { deny: "_INBOX.>" }', "subscribe to _INBOX.>"],
+];
+
+/** A server with a user `admin` who may do all, and a user `relay` who may not. */
+function restricted(permissions: string): string {
+  return `authorization { users: [ { user: admin, password: pw },
+    { user: relay, password: pw, permissions: { ${permissions} } } ] }`;
+}
+
+test("program whose user may not do all that a relay does says what, and ends with 1", async () => {
+  for (const [, permissions, why] of FORBIDDEN) {
+    await using nats = await NatsServer.start({ config: restricted(permissions) });
+    await using _ = await Program.start({
+      env: envOf(`nats://admin:pw@127.0.0.1:${nats.port}`),
+    }); // Makes the stream.
+    await assertFails(
+      envOf(`nats://relay:pw@127.0.0.1:${nats.port}`),
+      `Cannot use NATS at ${nats.url}: its user may not ${why}; ` +
+        "see cluster.servers or cluster.credentials_file",
+    );
+  }
+});
+
+test("program that may no longer publish says so once, and its cluster is lost", async () => {
+  await using nats = await NatsServer.start({ config: restricted("") });
+  await using program = await Program.start({
+    env: envOf(`nats://relay:pw@127.0.0.1:${nats.port}`),
+  });
+  await using alice = await connect(program);
+  alice.send("hello");
+  assertEquals(await alice.next(), "hello");
+  await nats.reconfigure(restricted('publish: { deny: "relay" }'));
+  alice.send("not any more");
+  assertEquals(await alice.closed, { code: 1013, reason: "try again later" });
+  const complaint = `Cannot use NATS at ${nats.url}: its user may not publish to relay; ` +
+    "see cluster.servers or cluster.credentials_file; trying again";
+  assertEquals(program.log.filter(({ message }) => message === complaint).length, 1);
+  assertEquals(program.logged("Connected to the cluster again"), false);
+  await nats.reconfigure(restricted(""));
+  await until(() => program.logged("Connected to the cluster again"), "the relay to recover");
+});
