@@ -4,7 +4,7 @@
  * @module
  */
 
-import { loadTokens } from "./admission/tokens.ts";
+import { loadAccess } from "./admission/access.ts";
 import {
   CONFIG_SCHEMA,
   ConfigError,
@@ -40,7 +40,7 @@ async function main(flags: Flags): Promise<number> {
       return print(printConfig(loaded.config));
     case "check":
       await checkPath(loaded.config.server.unix_socket);
-      await loadTokens(loaded.config.server.auth_tokens_file);
+      await loadAccess(loaded.config.server);
       return print(`ok${await certificateNote(loaded.config.server.tls)}\n`);
     default:
       return await run(loaded);
@@ -120,7 +120,7 @@ function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: stri
       transport: server.transport,
       tls: server.tls.enabled ? "on" : "off",
       hostname: server.unix_socket || server.hostname,
-      who: server.auth_tokens_file ? "clients with a token" : "anyone",
+      who: whoMayJoin(server),
       origins: anyOrigin
         ? "any web page"
         : server.allowed_origins.length > 0
@@ -135,6 +135,13 @@ function logStart(relay: Relay, { server }: LoadedConfig["config"], origin: stri
       "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file can change that",
     );
   }
+}
+
+/** Says in words who may join. */
+function whoMayJoin({ auth_tokens_file, without_token }: LoadedConfig["config"]["server"]): string {
+  if (!auth_tokens_file) return "anyone";
+  const listeners = without_token === "listen" ? ", and listeners without one," : "";
+  return `clients with a token${listeners}`;
 }
 
 function print(text: string): number {

@@ -82,6 +82,7 @@ export const TABLES = [
       slow: "read too slowly",
       rate: "sent too fast",
       too_big: "sent too big a message",
+      role: "sent though it may only listen",
       idle: "was silent too long",
       error: "its connection broke",
     },
