@@ -65,6 +65,7 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  * const heard: string[] = [];
  * const alice = hub.join({
  *   peer: "alice",
+ *   mayTalk: true,
  *   backlog: () => 0,
  *   write: (message) => heard.push(message),
  *   close: () => {},
@@ -147,6 +148,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   publish(from: Member, message: Message, bytes: number): void {
     const sender = from as Tracked<Message, Data>;
     if (this.#closed || !sender.present) return;
+    if (!sender.mayTalk) return this.#evict(sender, "role");
     if (bytes > this.#options.maxMessageBytes) return this.#evict(sender, "too_big");
     if (!this.#keepsRate(sender)) return this.#evict(sender, "rate");
     const { queue } = this.#room;

@@ -23,6 +23,7 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
     'websocket_evictions_total{reason="slow"}',
     'websocket_evictions_total{reason="rate"}',
     'websocket_evictions_total{reason="too_big"}',
+    'websocket_evictions_total{reason="role"}',
     'websocket_evictions_total{reason="idle"}',
     'websocket_evictions_total{reason="gap"}',
     'websocket_evictions_total{reason="cluster"}',

@@ -4,9 +4,9 @@
  * @module
  */
 
+import { type Access, loadAccess } from "./admission/access.ts";
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { urlOf as urlOfTarget } from "./admission/request.ts";
-import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
 import type { Bus, Engine } from "./cluster/bus.ts";
 import { Link } from "./cluster/link.ts";
 import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
@@ -140,13 +140,13 @@ async function startWith<Message, Data>(
 /** The files beside the configuration; the certificate may be replaced while the relay runs. */
 interface Files {
   certificate: Certificate | null;
-  readonly acceptsToken: AcceptsToken | null;
+  readonly access: Access;
 }
 
 async function load({ server }: Config): Promise<Files> {
   return {
     certificate: server.tls.enabled ? await loadCertificate(server.tls) : null,
-    acceptsToken: await loadTokens(server.auth_tokens_file),
+    access: await loadAccess(server),
   };
 }
 
@@ -208,12 +208,12 @@ function wire<Message, Data>(
   bus: Bus | null,
 ): Parts<Message, Data> {
   const { server, relay, limits, cluster } = config;
-  const { certificate, acceptsToken } = files;
+  const { certificate, access } = files;
   const maxMessageBytes = maxMessageBytesOf(config, bus);
   const link = bus &&
     new Link(bus, cluster.patience_seconds, (seconds) => metrics.observePublish(seconds));
   const cutOff = () => link !== null && link.trouble !== null;
-  const admission = new Admission({ server, limits, acceptsToken, cutOff });
+  const admission = new Admission({ server, limits, access, cutOff });
   const hub: Hub<Message, Data> = new Hub({
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
@@ -320,7 +320,7 @@ function run<Message, Data>(
     return report;
   }
   async function reload(): Promise<void> {
-    if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
+    if (server.auth_tokens_file) await reloadTokens(admission, server);
     if (watcher) await watcher.check();
     else if (files.certificate) {
       log.warn("A new certificate needs a restart with server.transport native");
@@ -349,10 +349,10 @@ function run<Message, Data>(
   };
 }
 
-async function reloadTokens(admission: Admission, file: string): Promise<void> {
+async function reloadTokens(admission: Admission, server: Config["server"]): Promise<void> {
   try {
-    admission.acceptsToken = await loadTokens(file);
-    log.info("Tokens read again from {file}", { file });
+    admission.access = await loadAccess(server);
+    log.info("Tokens read again from {file}", { file: server.auth_tokens_file });
   } catch (error) {
     const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
     log.error("Tokens not replaced: {reason}", { reason });
@@ -360,7 +360,7 @@ async function reloadTokens(admission: Admission, file: string): Promise<void> {
 }
 
 /** What an operator may want to know of each client; what happens to all of them is one line elsewhere. */
-const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "idle"];
+const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "role", "idle"];
 
 function logLeave(peer: string, cause: Cause): void {
   if (LOGGED_CAUSES.includes(cause)) {

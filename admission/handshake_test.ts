@@ -1,16 +1,32 @@
 import { assertEquals } from "@std/assert";
-import { type Handshake, parseHandshake, refuse, type RelayState } from "./handshake.ts";
+import type { Access } from "./access.ts";
+import {
+  type Handshake,
+  parseHandshake,
+  refuseClient,
+  refuseRequest,
+  type RelayState,
+} from "./handshake.ts";
 
-const OPEN: RelayState = {
+/** The state of a relay, and how it judges tokens. */
+type Relay = RelayState & { access: Access };
+
+const OPEN: Relay = {
   draining: false,
   cutOff: false,
   connected: 0,
   maxConnections: 2,
   connectedFromAddress: 0,
   maxConnectionsPerAddress: 2,
-  allowsOrigin: (origin) => origin === "https://example.com",
-  acceptsToken: null,
+  access: () => ({ mayTalk: true }),
 };
+
+/** Decides over a request to the end. */
+function refuse(handshake: Handshake, state: Relay) {
+  return refuseRequest(handshake, (origin) => origin === "https://example.com") ??
+    refuseClient(handshake, state.access(handshake.token), state);
+}
+
 const UPGRADE: Record<string, string> = {
   "connection": "keep-alive, Upgrade",
   "upgrade": "WebSocket",
@@ -30,7 +46,10 @@ function request(
   return parseHandshake({ method, target, headers: 5, hosts: 1, header }, dialect);
 }
 
-const LOCKED: RelayState = { ...OPEN, acceptsToken: (token) => token === "secret" };
+const LOCKED: Relay = {
+  ...OPEN,
+  access: (token) => token === "secret" ? { mayTalk: true } : { denied: "it is another" },
+};
 
 Deno.test("refuse lets a valid WebSocket handshake pass", () => {
   assertEquals(refuse(request(), OPEN), null);
@@ -96,7 +115,7 @@ Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", (
 });
 
 const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
-const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] = [
+const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
   ["another path", request({}, "GET", "/chat"), OPEN, {
     reason: "bad_request",
     status: 404,

@@ -1,10 +1,11 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect } from "../testing/client.ts";
 import { commandsOf } from "../testing/markdown.ts";
 import { Process, Program, ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
-import { until } from "../testing/wait.ts";
+import { bounded, until } from "../testing/wait.ts";
+import { CLOSE } from "../transport/close.ts";
 
 const README: string = await Deno.readTextFile(`${ROOT}README.md`);
 const COMMANDS = commandsOf(README);
@@ -79,6 +80,23 @@ Deno.test("README's certificate works with the TLS example", async () => {
   await using alice = await connect(program, { client });
   alice.send("secret");
   assertEquals(await alice.next(), "secret");
+});
+
+Deno.test("README's broadcast lets who has a token talk, and everybody else listen", async () => {
+  await using folder = await tempFolder();
+  const [, yaml] = /^A broadcast[^]*?```yaml\n([^]*?)```/m.exec(README)!;
+  assertEquals(yaml.trim().split("\n").length, 3);
+  await folder.write("config.yaml", yaml);
+  await folder.write("talkers.txt", "secret\n");
+  await using program = await Program.start({ args: FREE_PORTS, cwd: folder.path });
+  const headers = { Authorization: "Bearer secret" };
+  await using alice = await connect(program, { headers });
+  await using bob = await connect(program), cathy = await connect(program);
+  alice.send("hello");
+  assertEquals([await bob.next(), await cathy.next()], ["hello", "hello"]);
+  bob.send("hello");
+  assertEquals(await bounded(bob.closed, "the eviction"), CLOSE.role);
+  await assertRejects(() => connect(program, { headers: { Authorization: "Bearer secre" } }));
 });
 
 Deno.test("README's curl commands answer", async () => {

@@ -182,6 +182,10 @@ class NativeConnection implements Connection<NativeMessage> {
     return this.#seat.peer;
   }
 
+  get mayTalk(): boolean {
+    return this.#seat.mayTalk;
+  }
+
   backlog(): number {
     return this.#socket.bufferedAmount;
   }

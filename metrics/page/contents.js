@@ -93,6 +93,7 @@ export const TABLES = [
       slow: "read too slowly",
       rate: "sent too fast",
       too_big: "sent too big a message",
+      role: "sent though it may only listen",
       idle: "was silent too long",
       gap: "messages of the cluster were lost",
       cluster: "the cluster was lost",

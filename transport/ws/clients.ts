@@ -80,6 +80,10 @@ class Client implements Connection<Buffer> {
     return this.#seat.peer;
   }
 
+  get mayTalk(): boolean {
+    return this.#seat.mayTalk;
+  }
+
   backlog(): number {
     return this.#socket.writableLength;
   }
