@@ -88,6 +88,8 @@ export class Process implements AsyncDisposable {
   stdout = "";
   /** What it has written to standard error. */
   stderr = "";
+  /** Whether it has ended. */
+  ended = false;
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array> | null;
   readonly #drained: Promise<unknown>;
@@ -95,6 +97,7 @@ export class Process implements AsyncDisposable {
   /** Starts a program. */
   constructor(options: ProgramOptions) {
     this.#child = spawn(options);
+    this.#child.status.then(() => this.ended = true);
     this.#input = options.stdin === "piped" ? this.#child.stdin.getWriter() : null;
     this.#drained = Promise.all([this.#read("stdout"), this.#read("stderr")]);
   }
@@ -155,7 +158,8 @@ export class Program extends Process {
     const env = { RELAY_LOG_FORMAT: "json", ...options.env };
     const program = new Program({ ...options, args, env });
     try {
-      await until(() => program.#started !== undefined, "the relay to start", 60);
+      await until(() => program.#started !== undefined || program.ended, "the relay to start", 60);
+      if (!program.#started) throw new Error("the relay did not start");
     } catch (error) {
       await program[Symbol.asyncDispose]();
       throw new Error(`${(error as Error).message}; it said: ${program.stderr}`);

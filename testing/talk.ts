@@ -33,12 +33,17 @@ export class Talker implements AsyncDisposable {
     return new Talker(name, await connect(relay));
   }
 
+  /** Says one thing. */
+  say(): void {
+    this.#client.send(`${this.#name} ${this.sent++}`);
+  }
+
   /** Says one thing after the other, some milliseconds apart. */
   talk(pauseMilliseconds: number): void {
     this.#talking = true;
     this.#talk = (async () => {
       while (this.#talking && !this.closed) {
-        this.#client.send(`${this.#name} ${this.sent++}`);
+        this.say();
         await sleep(pauseMilliseconds * (0.5 + Math.random()) / 1000);
       }
     })();
@@ -50,10 +55,14 @@ export class Talker implements AsyncDisposable {
     await this.#talk;
   }
 
+  /** Whether it has heard the last that it has said. */
+  get hasHeardItself(): boolean {
+    return this.sent === 0 || this.heard.includes(`${this.#name} ${this.sent - 1}`);
+  }
+
   /** Waits until it has heard all that it has said. */
   async hearsItself(): Promise<void> {
-    const last = `${this.#name} ${this.sent - 1}`;
-    await until(() => this.heard.includes(last), `${last} to come back`);
+    await until(() => this.hasHeardItself, `${this.#name} to hear itself`);
   }
 
   /** Checks that it heard each of its own messages once and in order. */
@@ -62,9 +71,14 @@ export class Talker implements AsyncDisposable {
     assertEquals(own, Array.from({ length: this.sent }, (_, i) => `${this.#name} ${i}`));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Falls silent and closes the connection. */
+  async leave(): Promise<void> {
     await this.hush();
     await this.#client.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave();
   }
 }
 

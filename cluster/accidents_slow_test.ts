@@ -1,0 +1,30 @@
+import { assert, assertEquals } from "@std/assert";
+import { OneOrder, storm } from "../testing/accidents.ts";
+import { has } from "../testing/daemon.ts";
+
+const here = await has("nats-server", "nats-server");
+
+Deno.test({
+  name: "relays of a cluster give each client a piece of one order, whatever accidents happen",
+  ignore: !here,
+  async fn() {
+    const { clients, messages } = await storm({ seconds: 12 });
+    assert(clients > 24 && messages > 100, `${clients} clients, ${messages} messages`);
+  },
+});
+
+Deno.test("OneOrder sees what is missing, mixed up or there twice", () => {
+  const whole = ["a 0", "b 0", "a 1", "c 0", "b 1"];
+  const find = (list: string[]) => {
+    const order = new OneOrder();
+    assertEquals(order.add(whole), null);
+    return order.add(list);
+  };
+  assertEquals(find(whole.slice(1, 4)), null);
+  assertEquals(find([...whole.slice(2), "d 7"]), null);
+  assertEquals(find(["a 0", "a 1"]), "after a 0 came b 0, and for somebody a 1");
+  assertEquals(find(["d 0", "a 1"]), "before a 1 came b 0, and for somebody d 0");
+  assertEquals(find(["b 0", "a 0"]), "after b 0 came a 1, and for somebody a 0");
+  assertEquals(find(["b 1", "b 3"]), "b 3 came after b 1");
+  assertEquals(find(["b 1", "d 0", "b 1"]), "b 1 came after b 1");
+});

@@ -1,0 +1,345 @@
+/**
+ * Accidents that happen to a cluster at random while clients come, talk and go, and the check that each of
+ * them heard a piece of one order.
+ *
+ * By hand, for so many seconds: `deno run -A testing/accidents.ts 60`.
+ *
+ * @module
+ */
+
+import { NatsServer, Wire } from "./nats.ts";
+import { Program } from "./program.ts";
+import { Talker } from "./talk.ts";
+import { bounded, sleep, until } from "./wait.ts";
+
+/** How a storm goes. */
+export interface StormOptions {
+  /** How long accidents happen. */
+  readonly seconds: number;
+  /** How many relays there are. Default: 3. */
+  readonly relays?: number;
+  /** Keys of the configuration in the environment's form. Default: none. */
+  readonly env?: Record<string, string>;
+}
+
+/** What a storm showed. */
+export interface StormReport {
+  /** What happened, with the time in seconds. */
+  readonly accidents: string[];
+  /** How many clients there were. */
+  readonly clients: number;
+  /** How many messages the cluster passed on. */
+  readonly messages: number;
+  /** How many connections ended with each code. */
+  readonly codes: Record<string, number>;
+}
+
+/** How many clients there are about. */
+const CLIENTS = 24;
+
+const TALK_MILLISECONDS = 40;
+
+const TRANSPORTS = ["ws", "native", "ws"];
+
+const between = (low: number, high: number) => low + Math.random() * (high - low);
+const oneOf = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)];
+
+/** The codes with which a relay may end a connection. 0: it was killed, or `native` and still sending. */
+const CODES = [0, 1001, 1005, 1006, 1012, 1013];
+
+/** One relay after the other at one place. */
+class Site implements AsyncDisposable {
+  readonly wire: Wire;
+  readonly #env: Record<string, string>;
+  #program: Program | null = null;
+
+  constructor(port: number, env: Record<string, string>) {
+    this.wire = new Wire(port);
+    this.#env = {
+      ...env,
+      RELAY_CLUSTER_SERVERS: this.wire.url,
+      RELAY_SERVER_HOSTNAME: "127.0.0.1",
+    };
+  }
+
+  /** The relay that is there; `null` between two. */
+  get relay(): Program | null {
+    return this.#program;
+  }
+
+  /** Starts a relay, however often it takes. */
+  async start(): Promise<void> {
+    for (let attempts = 1;; attempts++) {
+      try {
+        this.#program = await Program.start({ env: this.#env });
+        return;
+      } catch (error) {
+        if (attempts === 10) throw error;
+      }
+    }
+  }
+
+  /** Ends the relay. */
+  async end(signal: Deno.Signal): Promise<void> {
+    const program = this.#program!;
+    this.#program = null;
+    program.signal(signal);
+    await program.exited();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#program?.[Symbol.asyncDispose]();
+    await this.wire[Symbol.asyncDispose]();
+  }
+}
+
+/** What a stream in memory does not survive. */
+const KILLED = "NATS is killed", RESTARTED = "NATS is restarted";
+
+/** What may happen, to which part, and how it is over. */
+type Accident = readonly [part: object, name: string, happen: () => Promise<void>];
+
+function accidentsOf(nats: NatsServer, sites: readonly Site[]): Accident[] {
+  const aWhile = (most = 2.5) => sleep(between(0.05, most));
+  const again = async () => {
+    await sleep(between(0, 1));
+    await nats.restart();
+  };
+  return [
+    [nats, "NATS stands still", async () => {
+      nats.pause();
+      await aWhile(4);
+      nats.resume();
+    }],
+    [nats, KILLED, () => nats.kill().then(again)],
+    [nats, RESTARTED, () => nats.stop().then(again)],
+    ...sites.flatMap((site, i): Accident[] => [
+      [site.wire, `relay ${i} is cut off`, async () => {
+        site.wire.cut();
+        await aWhile();
+        site.wire.mend();
+      }],
+      [site.wire, `relay ${i} is deaf, then cut off`, async () => {
+        site.wire.deaf = true;
+        await aWhile(0.5);
+        site.wire.cut();
+        site.wire.deaf = false;
+        await aWhile();
+        site.wire.mend();
+      }],
+      [site, `relay ${i} stands still`, async () => {
+        site.relay!.signal("SIGSTOP");
+        await aWhile(4);
+        site.relay!.signal("SIGCONT");
+      }],
+      [site, `relay ${i} is killed`, () => site.end("SIGKILL").then(() => site.start())],
+      [site, `relay ${i} is restarted`, () => site.end("SIGTERM").then(() => site.start())],
+    ]),
+  ];
+}
+
+/** A client, and how many streams there had been when it joined. */
+interface Visit {
+  readonly talker: Talker;
+  readonly epoch: number;
+}
+
+/** Clients that come and go at random. */
+class Comers implements AsyncDisposable {
+  readonly all: Visit[] = [];
+  /** How many streams there have been. */
+  epoch = 0;
+  readonly #sites: readonly Site[];
+  readonly #joining = new Set<Promise<void>>();
+  #joined = 0;
+  #coming = true;
+  readonly #run: Promise<void>;
+
+  constructor(sites: readonly Site[]) {
+    this.#sites = sites;
+    this.#run = this.#comeAndGo();
+  }
+
+  get present(): Talker[] {
+    return this.all.map(({ talker }) => talker).filter(({ closed }) => closed === null);
+  }
+
+  /** Lets nobody come or go any more, and all fall silent. */
+  async stop(): Promise<void> {
+    this.#coming = false;
+    await this.#run;
+    await Promise.all(this.#joining);
+    await Promise.all(this.all.map(({ talker }) => talker.hush()));
+  }
+
+  async #comeAndGo(): Promise<void> {
+    while (this.#coming) {
+      if (this.present.length + this.#joining.size < CLIENTS) this.#add();
+      else if (Math.random() < 0.2) void oneOf(this.present).leave();
+      await sleep(between(0, 0.08));
+    }
+  }
+
+  #add(): void {
+    const { relay } = oneOf(this.#sites);
+    if (!relay) return;
+    const task = this.#join(relay).finally(() => this.#joining.delete(task));
+    this.#joining.add(task);
+  }
+
+  async #join(relay: Program): Promise<void> {
+    try {
+      const talker = await Talker.join(relay, `client ${++this.#joined}`);
+      this.all.push({ talker, epoch: this.epoch });
+      if (this.#coming && Math.random() < 0.7) talker.talk(TALK_MILLISECONDS);
+    } catch {
+      // It is not there, or admits nobody.
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await bounded(Promise.all(this.present.map((talker) => talker.leave())), "clients to leave");
+  }
+}
+
+/**
+ * Lets accidents happen.
+ *
+ * @throws {Error} If a client did not hear a piece of the one order, or not all in the end; the message says
+ * who, what, and what had happened.
+ */
+export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Promise<StormReport> {
+  const accidents: string[] = [];
+  await using nats = await NatsServer.start();
+  await using stack = new AsyncDisposableStack();
+  const common = {
+    RELAY_CLUSTER_STORAGE: oneOf(["file", "file", "memory"]),
+    RELAY_CLUSTER_RETENTION_SECONDS: oneOf(["2", "3", "120"]),
+    RELAY_CLUSTER_PATIENCE_SECONDS: "2",
+    RELAY_SHUTDOWN_TIMEOUT_SECONDS: "2",
+    ...env,
+  };
+  accidents.push(JSON.stringify(common));
+  const sites = Array.from({ length: relays }, (_, i) =>
+    stack.use(
+      new Site(nats.port, { RELAY_SERVER_TRANSPORT: TRANSPORTS[i % 3], ...common }),
+    ));
+  await Promise.all(sites.map((site) => site.start()));
+  await using comers = new Comers(sites);
+  const started = performance.now();
+  const possible = accidentsOf(nats, sites), hit = new Set<object>();
+
+  /** Lets one accident happen after the other; what one hits is spared by the others. */
+  async function rage(): Promise<void> {
+    while (performance.now() - started < seconds * 1000) {
+      await sleep(between(0, 1.5));
+      const [part, name, happen] = oneOf(possible.filter(([part]) => !hit.has(part)));
+      hit.add(part);
+      if ((name === KILLED || name === RESTARTED) && common.RELAY_CLUSTER_STORAGE === "memory") {
+        comers.epoch++;
+      }
+      const at = () => ((performance.now() - started) / 1000).toFixed(2);
+      accidents.push(`${at()} ${name}`);
+      await happen();
+      accidents.push(`${at()} over: ${name}`);
+      hit.delete(part);
+    }
+  }
+  await Promise.all([rage(), rage()]);
+
+  try {
+    await comers.stop();
+    await settle(sites, comers);
+  } catch (error) {
+    const logs = sites.map(({ relay }) => relay?.log.map(({ message }) => message).join("\n"));
+    throw new Error([`${error}`, ...accidents, ...logs].join("\n"));
+  }
+  const codes: Record<string, number> = {};
+  const heard = new Set<string>();
+  for (const { talker } of comers.all) {
+    if (talker.closed) codes[talker.closed.code] = (codes[talker.closed.code] ?? 0) + 1;
+    for (const message of talker.heard) heard.add(message);
+  }
+  return { accidents, clients: comers.all.length, messages: heard.size, codes };
+}
+
+/** Sees that all that are there hear everything, and that nobody ever heard something else than all others. */
+async function settle(sites: readonly Site[], comers: Comers): Promise<void> {
+  const { all, present } = comers;
+  for (const { relay } of sites) {
+    const isReady = async () => {
+      const response = await fetch(`${relay!.metricsUrl}readyz`);
+      await response.body?.cancel();
+      return response.ok;
+    };
+    await until(isReady, "a relay to recover");
+  }
+  await using last = await Talker.join(sites[0].relay!, "last");
+  last.say();
+  for (const talker of [last, ...present]) {
+    const done = () => talker.heard.includes("last 0") && talker.hasHeardItself;
+    await until(() => talker.closed !== null || done(), "all to hear the last messages");
+  }
+  for (const talker of present) if (!talker.closed) talker.assertHeardItself();
+  const found = findContradiction([...all, { talker: last, epoch: comers.epoch }]);
+  if (found) throw new Error(found);
+  for (const { talker: { closed } } of all) {
+    if (closed && !CODES.includes(closed.code)) throw new Error(`closed with ${closed.code}`);
+  }
+}
+
+/** The order that follows from what several clients heard. */
+export class OneOrder {
+  readonly #next = new Map<string, string>();
+  readonly #previous = new Map<string, string>();
+
+  /**
+   * Adds what one client heard, and says what is wrong with it; `null` if it can be a piece of the order:
+   * whatever another heard behind a message, it heard behind it, and no sender's messages were mixed up or
+   * left out. What is wrong is not added.
+   */
+  add(list: readonly string[]): string | null {
+    const last = new Map<string, number>();
+    for (const [i, message] of list.entries()) {
+      const space = message.lastIndexOf(" ");
+      const name = message.slice(0, space), number = Number(message.slice(space + 1));
+      const before = last.get(name) ?? number - 1;
+      if (number !== before + 1) return `${message} came after ${name} ${before}`;
+      last.set(name, number);
+      if (i === 0) continue;
+      const from = list[i - 1];
+      const follows = this.#next.get(from) ?? message;
+      if (follows !== message) return `after ${from} came ${follows}, and for somebody ${message}`;
+      const precedes = this.#previous.get(message) ?? from;
+      if (precedes !== from) return `before ${message} came ${precedes}, and for somebody ${from}`;
+    }
+    for (let i = 1; i < list.length; i++) {
+      this.#next.set(list[i - 1], list[i]);
+      this.#previous.set(list[i], list[i - 1]);
+    }
+    return null;
+  }
+}
+
+/**
+ * Sees that everybody heard a piece of one order. When the stream is made anew a new order begins, which
+ * may repeat what nobody knows to have been in the old one; who joined at that time may still hear the old.
+ */
+function findContradiction(all: readonly Visit[]): string | null {
+  const orders: OneOrder[] = [];
+  for (const { epoch, talker } of all.toSorted((a, b) => a.epoch - b.epoch)) {
+    const order = orders[epoch] ??= new OneOrder(), before = orders[epoch - 1];
+    const problem = order.add(talker.heard);
+    if (problem && before?.add(talker.heard) !== null) return problem;
+  }
+  return null;
+}
+
+if (import.meta.main) {
+  const deadline = performance.now() + Number(Deno.args[0] ?? 60) * 1000;
+  while (performance.now() < deadline) {
+    const { accidents, clients, messages, codes } = await storm({ seconds: 15 });
+    console.log(`${clients} clients, ${messages} messages, codes`, codes, accidents[0]);
+  }
+}
