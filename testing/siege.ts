@@ -40,7 +40,7 @@ export interface SiegeReport {
   readonly metrics: readonly [Map<string, number>, Map<string, number>];
 }
 
-const LOAD: Omit<Job, "url" | "serverPid"> = {
+const LOAD: Omit<Job, "urls" | "serverPids"> = {
   clients: 10,
   senders: 2,
   rate: 200,
@@ -68,7 +68,7 @@ async function measure(
   attackers: Company[],
 ): Promise<[Result, Map<string, number>]> {
   await using relay = await Program.start({ env: { RELAY_SERVER_TRANSPORT: transport } });
-  const job: Job = { ...LOAD, ...load, url: relay.url, serverPid: relay.pid };
+  const job: Job = { ...LOAD, ...load, urls: [relay.url], serverPids: [relay.pid] };
   const companies = [...beside ? [beside] : [], ...attackers];
   const stops = await Promise.all(companies.map((company) => company(relay)));
   try {
