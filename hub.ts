@@ -66,6 +66,7 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  * const alice = hub.join({
  *   peer: "alice",
  *   mayTalk: true,
+ *   expires: Infinity,
  *   backlog: () => 0,
  *   write: (message) => heard.push(message),
  *   close: () => {},
@@ -177,6 +178,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   /** Prepares to tell all members to go away, before {@link Hub.close}. Who is not told yet is served as ever. */
   dismiss(): Parting {
     return part([...this.#room.members()], (member) => this.#room.dismiss(member));
+  }
+
+  /** Evicts the members whose time is over; for who owns a clock to call now and then. */
+  expire(unixMilliseconds: number): void {
+    for (const member of this.#room.members()) {
+      if (member.connection.expires <= unixMilliseconds) this.#evict(member, "expired");
+    }
   }
 
   /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { loadAccess } from "./admission/access.ts";
+import { loadAccess, wantsTokens } from "./admission/access.ts";
 import {
   CONFIG_SCHEMA,
   ConfigError,
@@ -139,7 +139,7 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
       origin,
     },
   );
-  if (anyOrigin && !server.auth_tokens_file) {
+  if (anyOrigin && !wantsTokens(server)) {
     log.warn(
       "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file can change that",
     );
@@ -159,9 +159,9 @@ function describeCluster(
 }
 
 /** Says in words who may join. */
-function whoMayJoin({ auth_tokens_file, without_token }: LoadedConfig["config"]["server"]): string {
-  if (!auth_tokens_file) return "anyone";
-  const listeners = without_token === "listen" ? ", and listeners without one," : "";
+function whoMayJoin(server: LoadedConfig["config"]["server"]): string {
+  if (!wantsTokens(server)) return "anyone";
+  const listeners = server.without_token === "listen" ? ", and listeners without one," : "";
   return `clients with a token${listeners}`;
 }
 

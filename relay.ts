@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Access, loadAccess } from "./admission/access.ts";
+import { type Access, loadAccess, wantsTokens } from "./admission/access.ts";
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { urlOf as urlOfTarget } from "./admission/request.ts";
 import type { Bus, Engine } from "./cluster/bus.ts";
@@ -53,7 +53,7 @@ export interface Relay extends AsyncDisposable {
   readonly died: Promise<string>;
   /** Takes a snapshot of the numbers. */
   stats(): RelayStats;
-  /** Reads the files of the certificate and the tokens again; the old ones stay where the new are wrong. */
+  /** Reads the files of the certificate, the tokens and the keys again; the old ones stay where the new are wrong. */
   reload(): Promise<void>;
   /**
    * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
@@ -64,6 +64,9 @@ export interface Relay extends AsyncDisposable {
 
 /** The most bytes that the head of a frame takes (RFC 6455 §5.2). */
 const MOST_HEAD_BYTES = 10;
+
+/** How often members are looked at whose tokens may have expired. */
+const EXPIRY_MILLISECONDS = 1000;
 
 /** The time that each part has to end once the clients are gone, so that one stuck peer or file costs little. */
 const LISTENER_GRACE_SECONDS = 1;
@@ -296,6 +299,9 @@ function run<Message, Data>(
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
   link?.start(hub);
+  const expiry = server.auth_keys_file
+    ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
+    : undefined;
   const watcher = files.certificate && listener.replaceCertificate
     ? watchCertificate(server.tls, files.certificate, (next) => {
       listener.replaceCertificate!(next);
@@ -309,6 +315,7 @@ function run<Message, Data>(
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
     const { count, next } = hub.dismiss();
     await spread(count, Math.min(shutdown.spread_seconds, shutdown.timeout_seconds), next);
+    clearInterval(expiry);
     await settlesWithin((deadline - performance.now()) / 1000, hub.close());
     const report = hub.terminate();
     const left = Math.max(0, deadline - performance.now()) / 1000;
@@ -320,7 +327,7 @@ function run<Message, Data>(
     return report;
   }
   async function reload(): Promise<void> {
-    if (server.auth_tokens_file) await reloadTokens(admission, server);
+    if (wantsTokens(server)) await reloadTokens(admission, server);
     if (watcher) await watcher.check();
     else if (files.certificate) {
       log.warn("A new certificate needs a restart with server.transport native");
@@ -352,7 +359,8 @@ function run<Message, Data>(
 async function reloadTokens(admission: Admission, server: Config["server"]): Promise<void> {
   try {
     admission.access = await loadAccess(server);
-    log.info("Tokens read again from {file}", { file: server.auth_tokens_file });
+    const files = [server.auth_tokens_file, server.auth_keys_file].filter(Boolean).join(" and ");
+    log.info("Tokens read again from {files}", { files });
   } catch (error) {
     const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
     log.error("Tokens not replaced: {reason}", { reason });

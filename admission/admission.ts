@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Access, Denial, Grant } from "./access.ts";
+import type { Access, Grant, Verdict } from "./access.ts";
 import { TrustedProxies, UNIX } from "./client_address.ts";
 import type { Config } from "../config.ts";
 import {
@@ -32,6 +32,8 @@ export interface Seat {
   readonly subprotocol: string | null;
   /** Whether the client may send messages. */
   readonly mayTalk: boolean;
+  /** When its time is over, in milliseconds of Unix time; `Infinity` for never. */
+  readonly expires: number;
   /** Lets another client have the seat; calls after the first do nothing. */
   release(): void;
 }
@@ -100,9 +102,10 @@ export class Admission {
 
   /**
    * Takes a seat for a request, or says why it may not join. Who comes through a Unix socket has no address
-   * (`null`), and a running number takes the place of its port.
+   * (`null`), and a running number takes the place of its port. A promise only where a signature has to be
+   * checked; the seat is taken after that, so it has to be released if the client has gone meanwhile.
    */
-  admit(request: HandshakeRequest, end: Peer | null): Seat | Refusal {
+  admit(request: HandshakeRequest, end: Peer | null): Seat | Refusal | Promise<Seat | Refusal> {
     const peer = end ?? { hostname: UNIX, port: ++this.#unixRequests };
     const address = this.#proxies.clientOf(peer.hostname, request.header("x-forwarded-for"));
     const arrival = {
@@ -112,11 +115,14 @@ export class Admission {
     };
     const refusal = refuseRequest(arrival.handshake, this.#allowsOrigin);
     if (refusal) return this.#refuse(refusal, arrival);
-    return this.#decide(arrival, this.access(arrival.handshake.token));
+    const verdict = this.access(arrival.handshake.token);
+    return verdict instanceof Promise
+      ? verdict.then((verdict) => this.#decide(arrival, verdict))
+      : this.#decide(arrival, verdict);
   }
 
   /** Takes a seat for a client whose token was judged, or says why it may not join. */
-  #decide(arrival: Arrival, verdict: Grant | Denial): Seat | Refusal {
+  #decide(arrival: Arrival, verdict: Verdict): Seat | Refusal {
     const refusal = refuseClient(arrival.handshake, verdict, this.#stateFor(arrival.address));
     if (refusal) return this.#refuse(refusal, arrival);
     return this.#seat(arrival, verdict as Grant);
@@ -134,7 +140,7 @@ export class Admission {
     };
   }
 
-  #seat({ handshake, address, peer }: Arrival, { mayTalk }: Grant): Seat {
+  #seat({ handshake, address, peer }: Arrival, { mayTalk, expires }: Grant): Seat {
     this.#taken++;
     this.#seats.set(address, (this.#seats.get(address) ?? 0) + 1);
     let free = false;
@@ -142,6 +148,7 @@ export class Admission {
       peer,
       subprotocol: handshake.subprotocol,
       mayTalk,
+      expires,
       release: () => {
         if (free) return;
         free = true;

@@ -6,13 +6,15 @@
  */
 
 import { STATUS_CODE } from "@std/http";
-import type { Denial, Grant } from "./access.ts";
+import type { Verdict } from "./access.ts";
+import { allowsRoom } from "./rooms.ts";
 import { listOf, namesItem, parameterOf, TOKEN_PREFIX, tokenOf, urlOf } from "./request.ts";
 
 /** The reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
 export const REJECTIONS = [
   "origin",
   "token",
+  "role",
   "full",
   "per_ip",
   "draining",
@@ -171,10 +173,11 @@ export function refuseRequest(handshake: Handshake, allowsOrigin: AllowsOrigin):
  */
 export function refuseClient(
   handshake: Handshake,
-  verdict: Grant | Denial,
+  verdict: Verdict,
   state: RelayState,
 ): Refusal | null {
   if ("denied" in verdict) return unauthorized(handshake);
+  if (!allowsRoom(verdict.rooms, handshake.path)) return FORBIDDEN;
   for (const check of STATE_CHECKS) {
     const refusal = check(state);
     if (refusal) return refusal;
@@ -279,6 +282,14 @@ function unauthorized({ token }: Handshake): Refusal {
       : "the token is wrong",
   };
 }
+
+/** The refusal of a client whose token is for other rooms. */
+const FORBIDDEN: Refusal = {
+  reason: "role",
+  status: STATUS_CODE.Forbidden,
+  headers: {},
+  body: "the token is for other rooms",
+};
 
 function checkDraining({ draining }: RelayState): Refusal | null {
   return draining ? unavailable("draining", "the relay is shutting down") : null;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { Access } from "./access.ts";
+import type { Verdict } from "./access.ts";
 import {
   type Handshake,
   parseHandshake,
@@ -9,7 +9,9 @@ import {
 } from "./handshake.ts";
 
 /** The state of a relay, and how it judges tokens. */
-type Relay = RelayState & { access: Access };
+type Relay = RelayState & { access(token: string | null): Verdict };
+
+const TALK: Verdict = { mayTalk: true, rooms: ["/*"], expires: Infinity };
 
 const OPEN: Relay = {
   draining: false,
@@ -18,7 +20,7 @@ const OPEN: Relay = {
   maxConnections: 2,
   connectedFromAddress: 0,
   maxConnectionsPerAddress: 2,
-  access: () => ({ mayTalk: true }),
+  access: () => TALK,
 };
 
 /** Decides over a request to the end. */
@@ -48,7 +50,7 @@ function request(
 
 const LOCKED: Relay = {
   ...OPEN,
-  access: (token) => token === "secret" ? { mayTalk: true } : { denied: "it is another" },
+  access: (token) => token === "secret" ? TALK : { denied: "it is another" },
 };
 
 Deno.test("refuse lets a valid WebSocket handshake pass", () => {
@@ -227,6 +229,15 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
     status: 401,
     headers: { "www-authenticate": "Bearer" },
     body: "the token is wrong",
+  }],
+  ["who has a token for other rooms", request(), {
+    ...OPEN,
+    access: () => ({ ...TALK, rooms: ["/team/*"] }),
+  }, {
+    reason: "role",
+    status: 403,
+    headers: {},
+    body: "the token is for other rooms",
   }],
   ["an address with too many connections", request(), { ...OPEN, connectedFromAddress: 2 }, {
     reason: "per_ip",

@@ -56,7 +56,7 @@ async function metrics(): Promise<Row[]> {
   using metrics = createMetrics({
     stats: () => hub.stats(),
     rejections: () =>
-      new Admission({ ...DEFAULT_CONFIG, access: () => ({ mayTalk: true }) }).rejections(),
+      new Admission({ ...DEFAULT_CONFIG, access: () => ({ denied: "" }) }).rejections(),
     transport: "native",
     cluster: () => ({ connected: true, batches: none, bytes: none, gaps: 0 }),
     certificateExpires: () => new Date(),

@@ -64,6 +64,32 @@ Deno.test("README's examples talk", async () => {
   assertEquals(JSON.parse(await bob.next() as string).sensor, "window");
 });
 
+Deno.test("README's signed token is one with which a client talks", async () => {
+  await using folder = await tempFolder();
+  const shell = (line: string, url = "") => {
+    const here = line.replaceAll("deno run", `${Deno.execPath()} run`)
+      .replaceAll("examples/", `${ROOT}examples/`)
+      .replace("ws://localhost:8443", url);
+    return { command: ["sh", "-c", here], cwd: folder.path };
+  };
+  const { code, stdout, stderr } = await run(shell(command("deno run --allow-read")));
+  assertEquals(code, 0, stderr);
+  assertMatch(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+  const [setting, start] = command("RELAY_SERVER_AUTH_KEYS_FILE=").split(" deno run -A ");
+  assertEquals(start, "main.ts");
+  const [name, value] = setting.split("=");
+  const program = { env: { [name]: value }, cwd: folder.path, args: FREE_PORTS };
+  await using relay = await Program.start(program);
+  const headers = { Authorization: `Bearer ${stdout.trim()}` };
+  await using bob = await connect(relay, { headers });
+  await using alice = new Process({
+    ...shell(command("CHAT_TOKEN="), relay.url),
+    stdin: "piped",
+  });
+  await alice.write("hello\n");
+  assertEquals(await bob.next(), "alice<br>hello");
+});
+
 Deno.test("README's certificate works with the TLS example", async () => {
   await using folder = await tempFolder();
   const openssl = await run({ command: command("openssl").split(" "), cwd: folder.path });

@@ -14,6 +14,8 @@ export class FakeConnection<Data = string> implements Connection<Data> {
   readonly closes: Ending[] = [];
   /** Whether it may send messages. */
   mayTalk = true;
+  /** When its membership ends. */
+  expires = Infinity;
   /** The backlog that it claims to have. */
   held = 0;
   /** Its name in the logs. */

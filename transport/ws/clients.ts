@@ -84,6 +84,10 @@ class Client implements Connection<Buffer> {
     return this.#seat.mayTalk;
   }
 
+  get expires(): number {
+    return this.#seat.expires;
+  }
+
   backlog(): number {
     return this.#socket.writableLength;
   }
