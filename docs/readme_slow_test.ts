@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect } from "../testing/client.ts";
+import { has } from "../testing/daemon.ts";
 import { commandsOf } from "../testing/markdown.ts";
+import { NatsServer } from "../testing/nats.ts";
 import { Process, Program, ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
@@ -125,6 +127,27 @@ Deno.test("README's broadcast lets who has a token talk, and everybody else list
   await assertRejects(() => connect(program, { headers: { Authorization: "Bearer secre" } }));
 });
 
+Deno.test("README's cluster of two relays is one to their clients", async () => {
+  if (!await has("nats-server", "nats-server")) return;
+  command("nats-server -js");
+  await using nats = await NatsServer.start();
+  const relays = COMMANDS.filter((line) => line.startsWith("RELAY_CLUSTER_SERVERS="));
+  const join = async (line: string) => {
+    tested.add(line);
+    const [setting, ...rest] = line.split(" ");
+    assertEquals(rest.slice(0, 4), ["deno", "run", "-A", "main.ts"]);
+    const [name, url] = setting.split("=");
+    assertEquals(url, "nats://127.0.0.1:4222");
+    return await Program.start({ env: { [name]: nats.url } });
+  };
+  assertEquals(relays.length, 2);
+  await using first = await join(relays[0]);
+  await using second = await join(relays[1]);
+  await using alice = await connect(first), bob = await connect(second);
+  alice.send("hello");
+  assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
+});
+
 Deno.test("README's curl commands answer", async () => {
   await using relay = await startRelay();
   const curl = async (line: string) => {
@@ -151,7 +174,7 @@ Deno.test("README's table of threats names only tests that exist", async () => {
 Deno.test("README's table of deploy/ names each file there, and no other", () => {
   const [, table] = /^\| file in `deploy\/`([^]*?)\n\n/m.exec(README)!;
   const first = table.split("\n").map((row) => row.split("|")[1]).join();
-  const named = [...first.matchAll(/\[([\w.]+)\]|`([\w.]+)`/g)].map(([, link, code]) =>
+  const named = [...first.matchAll(/\[([\w.@]+)\]|`([\w.@]+)`/g)].map(([, link, code]) =>
     link ?? code
   );
   const files = [...Deno.readDirSync(`${ROOT}deploy`)].map(({ name }) => name)
