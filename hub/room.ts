@@ -150,7 +150,7 @@ export class Room<Message, Data> {
    */
   arrive(entry: Entry<Data>, own: number): void {
     this.#underway -= own;
-    if (this.size === 0) return;
+    if (this.size === 0) return this.forget(); // Who joins later must not hear what was before this.
     this.#arrived.push(entry);
     this.arrivedBytes += entry.bytes;
   }
