@@ -65,6 +65,8 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  * const heard: string[] = [];
  * const alice = hub.join({
  *   peer: "alice",
+ *   mayTalk: true,
+ *   expires: Infinity,
  *   backlog: () => 0,
  *   write: (message) => heard.push(message),
  *   close: () => {},
@@ -110,7 +112,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       maxBatchDeliveries,
       maxBacklogBytes: options.maxBacklogBytes,
       evictSlow: slowClient === "disconnect" ? (member) => this.#evict(member, "slow") : null,
-      ordered: options.shared !== undefined,
+      unpack: options.shared?.unpack ?? null,
       onBatch: (seconds) => options.onBatch?.(seconds),
     }, this.#tally);
     this.#courier = options.shared
@@ -147,6 +149,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   publish(from: Member, message: Message, bytes: number): void {
     const sender = from as Tracked<Message, Data>;
     if (this.#closed || !sender.present) return;
+    if (!sender.mayTalk) return this.#evict(sender, "role");
     if (bytes > this.#options.maxMessageBytes) return this.#evict(sender, "too_big");
     if (!this.#keepsRate(sender)) return this.#evict(sender, "rate");
     const { queue } = this.#room;
@@ -175,6 +178,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   /** Prepares to tell all members to go away, before {@link Hub.close}. Who is not told yet is served as ever. */
   dismiss(): Parting {
     return part([...this.#room.members()], (member) => this.#room.dismiss(member));
+  }
+
+  /** Evicts the members whose time is over; for who owns a clock to call now and then. */
+  expire(unixMilliseconds: number): void {
+    for (const member of this.#room.members()) {
+      if (member.connection.expires <= unixMilliseconds) this.#evict(member, "expired");
+    }
   }
 
   /**

@@ -219,6 +219,40 @@ Deno.test("Hub evicts a member that sends too big a message, and does not relay 
   assertEquals(bob.connection.heard, ["ten bytes!"]);
 });
 
+Deno.test("Hub evicts a member that sends and may only listen, and relays nothing of it", async () => {
+  const { hub, join, left } = setUp();
+  const alice = join("alice");
+  const connection = new FakeConnection("bob");
+  connection.mayTalk = false;
+  const bob = hub.join(connection);
+  hub.publish(alice.member, "to all", 6);
+  await endOfTurn();
+  hub.publish(bob, "eleven byte", 11);
+  await endOfTurn();
+  assertEquals(left, [["bob", "role"]]);
+  assertEquals([connection.heard, connection.closes], [["to all"], ["role"]]);
+  assertEquals(alice.connection.heard, ["to all"]);
+});
+
+Deno.test("Hub evicts the members whose time is over, at the time that it is given", () => {
+  const { hub, left } = setUp();
+  const join = (peer: string, expires: number) => {
+    const connection = new FakeConnection(peer);
+    connection.expires = expires;
+    hub.join(connection);
+    return connection;
+  };
+  const [alice] = [join("alice", 1000), join("bob", 2000), join("cathy", Infinity)];
+  hub.expire(999);
+  assertEquals(left, []);
+  hub.expire(1000);
+  hub.expire(1999);
+  assertEquals([left, alice.closes], [[["alice", "expired"]], ["expired"]]);
+  hub.expire(Number.MAX_VALUE);
+  assertEquals(left, [["alice", "expired"], ["bob", "expired"]]);
+  assertEquals([hub.size, hub.stats().evictions.expired], [1, 2]);
+});
+
 Deno.test("Hub counts a member that leaves more than once exactly once, under the first cause", () => {
   const { hub, join, left } = setUp();
   const alice = join("alice");
@@ -231,6 +265,8 @@ Deno.test("Hub counts a member that leaves more than once exactly once, under th
     slow: 0,
     rate: 0,
     too_big: 0,
+    role: 0,
+    expired: 0,
     idle: 1,
     gap: 0,
     cluster: 0,
@@ -254,7 +290,17 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     receivedBytes: 4,
     deliveries: 4,
     sentBytes: 8,
-    evictions: { slow: 0, rate: 0, too_big: 0, idle: 0, gap: 0, cluster: 0, error: 0 },
+    evictions: {
+      slow: 0,
+      rate: 0,
+      too_big: 0,
+      role: 0,
+      expired: 0,
+      idle: 0,
+      gap: 0,
+      cluster: 0,
+      error: 0,
+    },
     droppedMessages: 0,
     queuedMessages: 0,
     backlogBytes: 42,

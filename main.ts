@@ -4,7 +4,7 @@
  * @module
  */
 
-import { loadTokens } from "./admission/tokens.ts";
+import { loadAccess, wantsTokens } from "./admission/access.ts";
 import {
   CONFIG_SCHEMA,
   ConfigError,
@@ -48,7 +48,7 @@ async function main(flags: Flags): Promise<number> {
 /** Tries all that a start needs, except the ports: another relay may listen on them. */
 async function check({ config }: LoadedConfig): Promise<number> {
   await checkPath(config.server.unix_socket);
-  await loadTokens(config.server.auth_tokens_file);
+  await loadAccess(config.server);
   const note = await certificateNote(config.server.tls);
   await checkCluster(config);
   return print(`ok${note}\n`);
@@ -128,7 +128,7 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
       transport: server.transport,
       tls: server.tls.enabled ? "on" : "off",
       hostname: server.unix_socket || server.hostname,
-      who: server.auth_tokens_file ? "clients with a token" : "anyone",
+      who: whoMayJoin(server),
       origins: anyOrigin
         ? "any web page"
         : server.allowed_origins.length > 0
@@ -139,7 +139,7 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
       origin,
     },
   );
-  if (anyOrigin && !server.auth_tokens_file) {
+  if (anyOrigin && !wantsTokens(server)) {
     log.warn(
       "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file can change that",
     );
@@ -156,6 +156,13 @@ function describeCluster(
     ? `, whose max_payload has room for messages of ${maxMessageBytes} bytes`
     : "";
   return `${cluster.name} at ${cluster.engine}${limit}`;
+}
+
+/** Says in words who may join. */
+function whoMayJoin(server: LoadedConfig["config"]["server"]): string {
+  if (!wantsTokens(server)) return "anyone";
+  const listeners = server.without_token === "listen" ? ", and listeners without one," : "";
+  return `clients with a token${listeners}`;
 }
 
 function print(text: string): number {

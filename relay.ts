@@ -4,9 +4,9 @@
  * @module
  */
 
+import { type Access, loadAccess, wantsTokens } from "./admission/access.ts";
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { urlOf as urlOfTarget } from "./admission/request.ts";
-import { type AcceptsToken, loadTokens } from "./admission/tokens.ts";
 import type { Bus, Engine } from "./cluster/bus.ts";
 import { Link } from "./cluster/link.ts";
 import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
@@ -53,7 +53,7 @@ export interface Relay extends AsyncDisposable {
   readonly died: Promise<string>;
   /** Takes a snapshot of the numbers. */
   stats(): RelayStats;
-  /** Reads the files of the certificate and the tokens again; the old ones stay where the new are wrong. */
+  /** Reads the files of the certificate, the tokens and the keys again; the old ones stay where the new are wrong. */
   reload(): Promise<void>;
   /**
    * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
@@ -64,6 +64,9 @@ export interface Relay extends AsyncDisposable {
 
 /** The most bytes that the head of a frame takes (RFC 6455 §5.2). */
 const MOST_HEAD_BYTES = 10;
+
+/** How often members are looked at whose tokens may have expired. */
+const EXPIRY_MILLISECONDS = 1000;
 
 /** The time that each part has to end once the clients are gone, so that one stuck peer or file costs little. */
 const LISTENER_GRACE_SECONDS = 1;
@@ -140,13 +143,13 @@ async function startWith<Message, Data>(
 /** The files beside the configuration; the certificate may be replaced while the relay runs. */
 interface Files {
   certificate: Certificate | null;
-  readonly acceptsToken: AcceptsToken | null;
+  readonly access: Access;
 }
 
 async function load({ server }: Config): Promise<Files> {
   return {
     certificate: server.tls.enabled ? await loadCertificate(server.tls) : null,
-    acceptsToken: await loadTokens(server.auth_tokens_file),
+    access: await loadAccess(server),
   };
 }
 
@@ -208,12 +211,12 @@ function wire<Message, Data>(
   bus: Bus | null,
 ): Parts<Message, Data> {
   const { server, relay, limits, cluster } = config;
-  const { certificate, acceptsToken } = files;
+  const { certificate, access } = files;
   const maxMessageBytes = maxMessageBytesOf(config, bus);
   const link = bus &&
     new Link(bus, cluster.patience_seconds, (seconds) => metrics.observePublish(seconds));
   const cutOff = () => link !== null && link.trouble !== null;
-  const admission = new Admission({ server, limits, acceptsToken, cutOff });
+  const admission = new Admission({ server, limits, access, cutOff });
   const hub: Hub<Message, Data> = new Hub({
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
@@ -296,6 +299,9 @@ function run<Message, Data>(
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
   link?.start(hub);
+  const expiry = server.auth_keys_file
+    ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
+    : undefined;
   const watcher = files.certificate && listener.replaceCertificate
     ? watchCertificate(server.tls, files.certificate, (next) => {
       listener.replaceCertificate!(next);
@@ -309,6 +315,7 @@ function run<Message, Data>(
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
     const { count, next } = hub.dismiss();
     await spread(count, Math.min(shutdown.spread_seconds, shutdown.timeout_seconds), next);
+    clearInterval(expiry);
     await settlesWithin((deadline - performance.now()) / 1000, hub.close());
     const report = hub.terminate();
     const left = Math.max(0, deadline - performance.now()) / 1000;
@@ -320,7 +327,7 @@ function run<Message, Data>(
     return report;
   }
   async function reload(): Promise<void> {
-    if (admission.acceptsToken) await reloadTokens(admission, server.auth_tokens_file);
+    if (wantsTokens(server)) await reloadTokens(admission, server);
     if (watcher) await watcher.check();
     else if (files.certificate) {
       log.warn("A new certificate needs a restart with server.transport native");
@@ -349,10 +356,11 @@ function run<Message, Data>(
   };
 }
 
-async function reloadTokens(admission: Admission, file: string): Promise<void> {
+async function reloadTokens(admission: Admission, server: Config["server"]): Promise<void> {
   try {
-    admission.acceptsToken = await loadTokens(file);
-    log.info("Tokens read again from {file}", { file });
+    admission.access = await loadAccess(server);
+    const files = [server.auth_tokens_file, server.auth_keys_file].filter(Boolean).join(" and ");
+    log.info("Tokens read again from {files}", { files });
   } catch (error) {
     const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
     log.error("Tokens not replaced: {reason}", { reason });
@@ -360,7 +368,7 @@ async function reloadTokens(admission: Admission, file: string): Promise<void> {
 }
 
 /** What an operator may want to know of each client; what happens to all of them is one line elsewhere. */
-const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "idle"];
+const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "role", "idle"];
 
 function logLeave(peer: string, cause: Cause): void {
   if (LOGGED_CAUSES.includes(cause)) {

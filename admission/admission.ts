@@ -5,18 +5,22 @@
  * @module
  */
 
+import type { Access, Grant, Verdict } from "./access.ts";
 import { TrustedProxies, UNIX } from "./client_address.ts";
 import type { Config } from "../config.ts";
 import {
+  type AllowsOrigin,
+  type Handshake,
   type HandshakeRequest,
   parseHandshake,
   type Refusal,
-  refuse,
+  refuseClient,
+  refuseRequest,
   type Rejection,
   REJECTIONS,
+  type RelayState,
 } from "./handshake.ts";
 import { log } from "../lib/log.ts";
-import type { AcceptsToken } from "./tokens.ts";
 
 export type { Rejection } from "./handshake.ts";
 
@@ -26,6 +30,10 @@ export interface Seat {
   readonly peer: string;
   /** The subprotocol to answer; `null` for none. */
   readonly subprotocol: string | null;
+  /** Whether the client may send messages. */
+  readonly mayTalk: boolean;
+  /** When its time is over, in milliseconds of Unix time; `Infinity` for never. */
+  readonly expires: number;
   /** Lets another client have the seat; calls after the first do nothing. */
   release(): void;
 }
@@ -40,14 +48,23 @@ export interface Peer {
 
 /** The options of {@link Admission}. */
 export interface AdmissionOptions {
-  /** Origins, token file and proxies. */
+  /** Origins, subprotocols and proxies. */
   readonly server: Config["server"];
   /** How many clients there may be. */
   readonly limits: Config["limits"];
-  /** The tokens; `null` if anyone may connect. */
-  readonly acceptsToken: AcceptsToken | null;
+  /** Judges tokens. */
+  readonly access: Access;
   /** Tells whether the relay is cut off from its cluster. Default: it never is. */
   cutOff?(): boolean;
+}
+
+/** A request that was read, and whose it is. */
+interface Arrival {
+  readonly handshake: Handshake;
+  /** The client's own address, which its seat counts for. */
+  readonly address: string;
+  /** The client as the logs name it. */
+  readonly peer: string;
 }
 
 /** The time between two log lines about one origin. */
@@ -60,10 +77,10 @@ const MAX_REMEMBERED_ORIGINS = 100;
 export class Admission {
   /** Whether a shutdown has begun. */
   draining = false;
-  /** The tokens; `null` if anyone may connect. */
-  acceptsToken: AcceptsToken | null;
+  /** Judges the tokens of those who come from now on. */
+  access: Access;
   readonly #options: AdmissionOptions;
-  readonly #origins: ReadonlySet<string>;
+  readonly #allowsOrigin: AllowsOrigin;
   readonly #proxies: TrustedProxies;
   readonly #seats = new Map<string, number>();
   readonly #loggedOrigins = new Map<string, number>();
@@ -77,42 +94,61 @@ export class Admission {
   /** Begins with all seats free. */
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.acceptsToken = options.acceptsToken;
-    this.#origins = new Set(options.server.allowed_origins);
+    this.access = options.access;
+    const origins = new Set(options.server.allowed_origins);
+    this.#allowsOrigin = (origin) => origins.has("*") || origins.has(origin);
     this.#proxies = new TrustedProxies(options.server.trusted_proxies);
   }
 
   /**
    * Takes a seat for a request, or says why it may not join. Who comes through a Unix socket has no address
-   * (`null`), and a running number takes the place of its port.
+   * (`null`), and a running number takes the place of its port. A promise only where a signature has to be
+   * checked; the seat is taken after that, so it has to be released if the client has gone meanwhile.
    */
-  admit(request: HandshakeRequest, end: Peer | null): Seat | Refusal {
+  admit(request: HandshakeRequest, end: Peer | null): Seat | Refusal | Promise<Seat | Refusal> {
     const peer = end ?? { hostname: UNIX, port: ++this.#unixRequests };
-    const { limits } = this.#options;
     const address = this.#proxies.clientOf(peer.hostname, request.header("x-forwarded-for"));
-    const ofAddress = this.#seats.get(address) ?? 0;
-    const handshake = parseHandshake(request, this.#options.server);
-    const refusal = refuse(handshake, {
+    const arrival = {
+      handshake: parseHandshake(request, this.#options.server),
+      address,
+      peer: nameOf(address, peer),
+    };
+    const refusal = refuseRequest(arrival.handshake, this.#allowsOrigin);
+    if (refusal) return this.#refuse(refusal, arrival);
+    const verdict = this.access(arrival.handshake.token);
+    return verdict instanceof Promise
+      ? verdict.then((verdict) => this.#decide(arrival, verdict))
+      : this.#decide(arrival, verdict);
+  }
+
+  /** Takes a seat for a client whose token was judged, or says why it may not join. */
+  #decide(arrival: Arrival, verdict: Verdict): Seat | Refusal {
+    const refusal = refuseClient(arrival.handshake, verdict, this.#stateFor(arrival.address));
+    if (refusal) return this.#refuse(refusal, arrival);
+    return this.#seat(arrival, verdict as Grant);
+  }
+
+  #stateFor(address: string): RelayState {
+    const { limits } = this.#options;
+    return {
       draining: this.draining,
       cutOff: this.#options.cutOff?.() ?? false,
       connected: this.#taken,
       maxConnections: limits.max_connections,
-      connectedFromAddress: ofAddress,
+      connectedFromAddress: this.#seats.get(address) ?? 0,
       maxConnectionsPerAddress: limits.max_connections_per_ip || Infinity,
-      allowsOrigin: (origin) => this.#origins.has("*") || this.#origins.has(origin),
-      acceptsToken: this.acceptsToken,
-    });
-    if (refusal) {
-      this.countRejection(refusal.reason);
-      if (refusal.reason === "origin") this.#logOrigin(handshake.origin!);
-      return refusal;
-    }
+    };
+  }
+
+  #seat({ handshake, address, peer }: Arrival, { mayTalk, expires }: Grant): Seat {
     this.#taken++;
-    this.#seats.set(address, ofAddress + 1);
+    this.#seats.set(address, (this.#seats.get(address) ?? 0) + 1);
     let free = false;
     return {
-      peer: nameOf(address, peer),
+      peer,
       subprotocol: handshake.subprotocol,
+      mayTalk,
+      expires,
       release: () => {
         if (free) return;
         free = true;
@@ -122,6 +158,12 @@ export class Admission {
         else this.#seats.delete(address);
       },
     };
+  }
+
+  #refuse(refusal: Refusal, { handshake }: Arrival): Refusal {
+    this.countRejection(refusal.reason);
+    if (refusal.reason === "origin") this.#logOrigin(handshake.origin!);
+    return refusal;
   }
 
   /** Counts a request that was refused before there was anything to decide about. */

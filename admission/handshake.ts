@@ -6,12 +6,15 @@
  */
 
 import { STATUS_CODE } from "@std/http";
+import type { Verdict } from "./access.ts";
+import { allowsRoom } from "./rooms.ts";
 import { listOf, namesItem, parameterOf, TOKEN_PREFIX, tokenOf, urlOf } from "./request.ts";
 
 /** The reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
 export const REJECTIONS = [
   "origin",
   "token",
+  "role",
   "full",
   "per_ip",
   "draining",
@@ -70,12 +73,8 @@ export interface Dialect {
   readonly auth_token_parameter: string;
 }
 
-/** The state of the relay that a decision depends on. */
+/** The state of the relay that decides whether a client that may join can. */
 export interface RelayState {
-  /** Tells whether pages of an origin may connect. */
-  allowsOrigin(origin: string): boolean;
-  /** Tells whether a token is right; `null` if none is wanted. */
-  readonly acceptsToken: ((token: string) => boolean) | null;
   /** Whether a shutdown has begun. */
   readonly draining: boolean;
   /** Whether the relay is cut off from its cluster. */
@@ -147,26 +146,46 @@ export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Han
   };
 }
 
+/** Tells whether pages of an origin may connect. */
+export type AllowsOrigin = (origin: string) => boolean;
+
 /**
- * Decides whether a request may become a member.
+ * Decides over a request by itself, before its token is judged.
  *
  * The handshake is checked as RFC 6455 §4.2.1 asks, also where a platform does not (the method, the
- * version). The first check that fails decides: origin and token come before the state of the relay,
- * so a stranger does not learn whether it is full.
+ * version). The first check that fails decides.
  *
- * @returns The refusal, or `null` if the request may be upgraded.
+ * @returns The refusal, or `null` if it depends on the token.
  */
-export function refuse(handshake: Handshake, state: RelayState): Refusal | null {
-  for (const check of CHECKS) {
-    const refusal = check(handshake, state);
+export function refuseRequest(handshake: Handshake, allowsOrigin: AllowsOrigin): Refusal | null {
+  for (const check of REQUEST_CHECKS) {
+    const refusal = check(handshake, allowsOrigin);
     if (refusal) return refusal;
   }
   return null;
 }
 
-type Check = (handshake: Handshake, state: RelayState) => Refusal | null;
+/**
+ * Decides over a client whose request is in order and whose token was judged. The token comes before
+ * the state of the relay, so a stranger does not learn whether it is full.
+ *
+ * @returns The refusal, or `null` if the request may be upgraded.
+ */
+export function refuseClient(
+  handshake: Handshake,
+  verdict: Verdict,
+  state: RelayState,
+): Refusal | null {
+  if ("denied" in verdict) return unauthorized(handshake);
+  if (!allowsRoom(verdict.rooms, handshake.path)) return FORBIDDEN;
+  for (const check of STATE_CHECKS) {
+    const refusal = check(state);
+    if (refusal) return refusal;
+  }
+  return null;
+}
 
-const CHECKS: readonly Check[] = [
+const REQUEST_CHECKS: readonly typeof refuseRequest[] = [
   checkHeaders,
   checkPath,
   checkMethod,
@@ -176,7 +195,9 @@ const CHECKS: readonly Check[] = [
   checkKey,
   checkSubprotocols,
   checkOrigin,
-  checkToken,
+];
+
+const STATE_CHECKS: readonly ((state: RelayState) => Refusal | null)[] = [
   checkDraining,
   checkCluster,
   checkRoom,
@@ -241,7 +262,7 @@ function checkSubprotocols({ subprotocols, subprotocol }: Handshake): Refusal | 
   return null;
 }
 
-function checkOrigin({ origin }: Handshake, { allowsOrigin }: RelayState): Refusal | null {
+function checkOrigin({ origin }: Handshake, allowsOrigin: AllowsOrigin): Refusal | null {
   if (origin === null || allowsOrigin(origin)) return null;
   return {
     reason: "origin",
@@ -251,8 +272,7 @@ function checkOrigin({ origin }: Handshake, { allowsOrigin }: RelayState): Refus
   };
 }
 
-function checkToken({ token }: Handshake, { acceptsToken }: RelayState): Refusal | null {
-  if (!acceptsToken || (token !== null && acceptsToken(token))) return null;
+function unauthorized({ token }: Handshake): Refusal {
   return {
     reason: "token",
     status: STATUS_CODE.Unauthorized,
@@ -263,19 +283,27 @@ function checkToken({ token }: Handshake, { acceptsToken }: RelayState): Refusal
   };
 }
 
-function checkDraining(_: Handshake, { draining }: RelayState): Refusal | null {
+/** The refusal of a client whose token is for other rooms. */
+const FORBIDDEN: Refusal = {
+  reason: "role",
+  status: STATUS_CODE.Forbidden,
+  headers: {},
+  body: "the token is for other rooms",
+};
+
+function checkDraining({ draining }: RelayState): Refusal | null {
   return draining ? unavailable("draining", "the relay is shutting down") : null;
 }
 
-function checkCluster(_: Handshake, { cutOff }: RelayState): Refusal | null {
+function checkCluster({ cutOff }: RelayState): Refusal | null {
   return cutOff ? unavailable("cluster", "the relay is cut off from its cluster") : null;
 }
 
-function checkRoom(_: Handshake, { connected, maxConnections }: RelayState): Refusal | null {
+function checkRoom({ connected, maxConnections }: RelayState): Refusal | null {
   return connected >= maxConnections ? unavailable("full", "the relay is full") : null;
 }
 
-function checkAddress(_: Handshake, state: RelayState): Refusal | null {
+function checkAddress(state: RelayState): Refusal | null {
   if (state.connectedFromAddress < state.maxConnectionsPerAddress) return null;
   const status = STATUS_CODE.TooManyRequests;
   return { ...unavailable("per_ip", "this address has too many connections"), status };

@@ -1,16 +1,34 @@
 import { assertEquals } from "@std/assert";
-import { type Handshake, parseHandshake, refuse, type RelayState } from "./handshake.ts";
+import type { Verdict } from "./access.ts";
+import {
+  type Handshake,
+  parseHandshake,
+  refuseClient,
+  refuseRequest,
+  type RelayState,
+} from "./handshake.ts";
 
-const OPEN: RelayState = {
+/** The state of a relay, and how it judges tokens. */
+type Relay = RelayState & { access(token: string | null): Verdict };
+
+const TALK: Verdict = { mayTalk: true, rooms: ["/*"], expires: Infinity };
+
+const OPEN: Relay = {
   draining: false,
   cutOff: false,
   connected: 0,
   maxConnections: 2,
   connectedFromAddress: 0,
   maxConnectionsPerAddress: 2,
-  allowsOrigin: (origin) => origin === "https://example.com",
-  acceptsToken: null,
+  access: () => TALK,
 };
+
+/** Decides over a request to the end. */
+function refuse(handshake: Handshake, state: Relay) {
+  return refuseRequest(handshake, (origin) => origin === "https://example.com") ??
+    refuseClient(handshake, state.access(handshake.token), state);
+}
+
 const UPGRADE: Record<string, string> = {
   "connection": "keep-alive, Upgrade",
   "upgrade": "WebSocket",
@@ -30,7 +48,10 @@ function request(
   return parseHandshake({ method, target, headers: 5, hosts: 1, header }, dialect);
 }
 
-const LOCKED: RelayState = { ...OPEN, acceptsToken: (token) => token === "secret" };
+const LOCKED: Relay = {
+  ...OPEN,
+  access: (token) => token === "secret" ? TALK : { denied: "it is another" },
+};
 
 Deno.test("refuse lets a valid WebSocket handshake pass", () => {
   assertEquals(refuse(request(), OPEN), null);
@@ -96,7 +117,7 @@ Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", (
 });
 
 const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
-const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] = [
+const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
   ["another path", request({}, "GET", "/chat"), OPEN, {
     reason: "bad_request",
     status: 404,
@@ -208,6 +229,15 @@ const CASES: [what: string, Handshake, RelayState, ReturnType<typeof refuse>][] 
     status: 401,
     headers: { "www-authenticate": "Bearer" },
     body: "the token is wrong",
+  }],
+  ["who has a token for other rooms", request(), {
+    ...OPEN,
+    access: () => ({ ...TALK, rooms: ["/team/*"] }),
+  }, {
+    reason: "role",
+    status: 403,
+    headers: {},
+    body: "the token is for other rooms",
   }],
   ["an address with too many connections", request(), { ...OPEN, connectedFromAddress: 2 }, {
     reason: "per_ip",

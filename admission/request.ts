@@ -7,13 +7,16 @@
 /** The prefix of a token among the subprotocols. */
 export const TOKEN_PREFIX = "bearer.";
 
-/** Finds a token in `Authorization` (RFC 6750 §2.1) or among the subprotocols; `null` for none. */
+/**
+ * Finds a token in `Authorization` (RFC 6750 §2.1) or among the subprotocols; `null` for none. What
+ * stands there behind `Bearer` is the token, be it none: who shows one is not taken for who shows nothing.
+ */
 export function tokenOf(
   authorization: string | null,
   subprotocols: readonly string[],
 ): string | null {
-  const [, bearer] = /^bearer +(\S+)$/i.exec(authorization ?? "") ?? [];
-  if (bearer !== undefined) return bearer;
+  const [header, bearer = ""] = /^bearer(?: +(.*))?$/i.exec(authorization ?? "") ?? [];
+  if (header !== undefined) return bearer;
   const offered = subprotocols.find((name) => name.startsWith(TOKEN_PREFIX));
   return offered?.slice(TOKEN_PREFIX.length) ?? null;
 }

@@ -17,11 +17,17 @@ async function problemsOf(text: string): Promise<string[]> {
 }
 
 Deno.test("loadTokens takes one token a line and leaves out comments, spaces and empty lines", async () => {
-  const accepts = (await load("# for alice\nalice-1\r\n\n  bob.2~+_ # since 2026\ncathy"))!;
-  for (const token of ["alice-1", "bob.2~+_", "cathy"]) assert(accepts(token), token);
+  const roleOf = (await load("# for alice\nalice-1\r\n\n  bob.2~+_ # since 2026\ncathy"))!;
+  for (const token of ["alice-1", "bob.2~+_", "cathy"]) assertEquals(roleOf(token), "talk", token);
   for (const token of ["", "alice", "alice-1 ", "ALICE-1", "#", "# for alice", "since"]) {
-    assert(!accepts(token), token);
+    assertEquals(roleOf(token), null, token);
   }
+});
+
+Deno.test("loadTokens takes a role behind a token, and talk where there is none", async () => {
+  const roleOf = (await load("a talk\nb\tlisten # bob\nc   listen\r\nd\nd talk\nlisten\n"))!;
+  const roles = ["a", "b", "c", "d", "listen", "talk", "b listen"].map(roleOf);
+  assertEquals(roles, ["talk", "listen", "listen", "talk", "talk", null, null]);
 });
 
 Deno.test("loadTokens wants no token where there is no file to name", async () => {
@@ -29,12 +35,21 @@ Deno.test("loadTokens wants no token where there is no file to name", async () =
 });
 
 Deno.test("loadTokens says what is wrong and where, and never repeats a token", async () => {
-  assertEquals(await problemsOf("good\nmy secret\nsec=ret\n"), [
-    "server.auth_tokens_file must be a file with one token a line, got characters " +
-    "other than A-Z a-z 0-9 . _ ~ + - in line 2 of tokens",
-    "server.auth_tokens_file must be a file with one token a line, got characters " +
-    "other than A-Z a-z 0-9 . _ ~ + - in line 3 of tokens",
-  ]);
+  assertEquals(
+    await problemsOf("good\nmy secret\nsec=ret\na talk listen\nb Listen\ngood listen\n"),
+    [
+      "server.auth_tokens_file must be a file with one token a line, got something other than talk or " +
+      "listen behind the token in line 2 of tokens",
+      "server.auth_tokens_file must be a file with one token a line, got characters " +
+      "other than A-Z a-z 0-9 . _ ~ + - in line 3 of tokens",
+      "server.auth_tokens_file must be a file with one token a line, got something other than talk or " +
+      "listen behind the token in line 4 of tokens",
+      "server.auth_tokens_file must be a file with one token a line, got something other than talk or " +
+      "listen behind the token in line 5 of tokens",
+      "server.auth_tokens_file must be a file with one token a line, got another role of a token from " +
+      "above in line 6 of tokens",
+    ],
+  );
   assertEquals(await problemsOf("# none yet\n"), [
     "server.auth_tokens_file must be a file with one token a line, got none in tokens",
   ]);
@@ -47,11 +62,11 @@ Deno.test("loadTokens says what is wrong and where, and never repeats a token", 
 
 Deno.test("loadTokens takes as long for the first token as for none", async () => {
   // The comparison is over hashes of one length; what a client sends is hashed once, however long.
-  const accepts = (await load(Array.from({ length: 1000 }, (_, i) => `token-${i}`).join("\n")))!;
+  const roleOf = (await load(Array.from({ length: 1000 }, (_, i) => `token-${i}`).join("\n")))!;
   const time = (token: string) => {
     const times = Array.from({ length: 61 }, () => {
       const started = performance.now();
-      accepts(token);
+      roleOf(token);
       return performance.now() - started;
     });
     return times.sort((a, b) => a - b)[30];

@@ -12,8 +12,8 @@ for (const pace of [{ window: 4 }, { rate: 100 }]) {
     await using relay = await startRelay();
     const clients = 10;
     const job: Job = {
-      ...{ url: relay.url, clients, senders: 2, size: 64, warmup: 0.1, seconds: 0.5 },
-      ...{ serverPid: Deno.pid, ...pace },
+      ...{ urls: [relay.url], clients, senders: 2, size: 64, warmup: 0.1, seconds: 0.5 },
+      ...{ serverPids: [Deno.pid], ...pace },
     };
     const command = [Deno.execPath(), "run", "-A", `${DIRECTORY}load.ts`, JSON.stringify(job)];
     const { code, stdout, stderr } = await run({ command });

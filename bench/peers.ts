@@ -7,7 +7,25 @@
 import type { CertificateFiles } from "../testing/certificate.ts";
 import { ROOT } from "../testing/program.ts";
 
-/** One server to measure. */
+/** What servers that act as one have in common. */
+export interface Engine {
+  /** Its name in tables. */
+  readonly name: string;
+  /** The command that serves a port in the foreground, with a folder for what it keeps. */
+  command(port: number, directory: string): string[];
+}
+
+/** Where a server serves, and with what. */
+export interface Place {
+  /** Its port on loopback. */
+  readonly port: number;
+  /** Certificate and key, for TLS. Default: no TLS. */
+  readonly certificate?: CertificateFiles;
+  /** The port of its engine, if it has one. */
+  readonly enginePort?: number;
+}
+
+/** One server to measure, or several that act as one. */
 export interface Peer {
   /** Its name in tables and plots. */
   readonly name: string;
@@ -17,8 +35,12 @@ export interface Peer {
   readonly version: string;
   /** Whether it can serve TLS. Default: false. */
   readonly tls?: boolean;
-  /** The command that serves a port in the foreground, with TLS if there is a certificate. */
-  command(port: number, certificate?: CertificateFiles): string[];
+  /** How many processes serve, each a port of its own. Default: 1. */
+  readonly processes?: number;
+  /** What makes them act as one. Default: nothing. */
+  readonly engine?: Engine;
+  /** The command that serves in the foreground. */
+  command(place: Place): string[];
 }
 
 /** A peer that cannot be measured here. */
@@ -32,7 +54,23 @@ const NODE = `${ROOT}bench/peers/node`;
 const GORILLA = "/usr/share/gocode/src/github.com/gorilla/websocket";
 const NCHAN = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-/** Where Bun is, once {@link findPeers} has run. */
+const NATS: Engine = {
+  name: "NATS",
+  command: (port, directory) => [
+    ...["nats-server", "--addr", "127.0.0.1", "--port", `${port}`],
+    ...["--jetstream", "--store_dir", directory],
+  ],
+};
+
+const REDIS: Engine = {
+  name: "Redis",
+  command: (port, directory) => [
+    ...["redis-server", "--bind", "127.0.0.1", "--port", `${port}`, "--dir", directory],
+    ...["--save", "", "--appendonly", "no"],
+  ],
+};
+
+/** Where Bun is, once {@link installPackages} has run. */
 export const BUN = `${NODE}/node_modules/.bin/bun`;
 
 async function output(command: string[], options: Deno.CommandOptions = {}): Promise<string> {
@@ -52,13 +90,16 @@ function exists(path: string): boolean {
   }
 }
 
+/** What several of the relay are compared with. */
+export const SOCKET_IO_WITH_REDIS = "2 Socket.IO with Redis";
+
 /** The relay on a transport, from this tree or from another one. */
 export function relay(transport: "native" | "ws", root = ROOT): Peer {
   return {
     name: `relay, ${transport}`,
     version: `deno ${Deno.version.deno}`,
     tls: true,
-    command: (port, certificate) => [
+    command: ({ port, certificate }) => [
       "env",
       "RELAY_SERVER_HOSTNAME=127.0.0.1",
       `RELAY_SERVER_TRANSPORT=${transport}`,
@@ -76,8 +117,23 @@ export function relay(transport: "native" | "ws", root = ROOT): Peer {
   };
 }
 
+/** So many relays that share a NATS server, with its defaults: its stream is on disk. */
+export function cluster(processes: number, version: string, root = ROOT): Peer {
+  const alone = relay("ws", root);
+  return {
+    name: processes === 1 ? "one relay with NATS" : `${processes} relays with NATS`,
+    version: `${alone.version}, ${version}`,
+    processes,
+    engine: NATS,
+    command: (place) => [
+      ...["env", `RELAY_CLUSTER_SERVERS=nats://127.0.0.1:${place.enginePort}`],
+      ...alone.command(place),
+    ],
+  };
+}
+
 /** The arguments of a program that takes a port and, for TLS, two files. */
-function portAnd(port: number, certificate?: CertificateFiles): string[] {
+function portAnd({ port, certificate }: Place): string[] {
   const files = certificate ? [certificate.cert_file, certificate.key_file] : [];
   return [`${port}`, ...files];
 }
@@ -95,7 +151,7 @@ async function gorilla(directory: string): Promise<Peer> {
     name: "Go, gorilla/websocket",
     version: version.split(" ").slice(2, 3).join(" "),
     tls: true,
-    command: (...served) => [program, ...portAnd(...served)],
+    command: (place) => [program, ...portAnd(place)],
   };
 }
 
@@ -106,7 +162,7 @@ async function nchan(directory: string): Promise<Peer> {
   return {
     name: "nginx, nchan",
     version: version.split("version: ").at(-1)!,
-    command(port) {
+    command({ port }) {
       const file = `${directory}/nchan.conf`;
       Deno.writeTextFileSync(
         file,
@@ -115,6 +171,40 @@ async function nchan(directory: string): Promise<Peer> {
       return ["nginx", "-c", file];
     },
   };
+}
+
+/** Installs what comes from npm, on which the load generator runs, too. */
+export async function installPackages(): Promise<void> {
+  await output(["npm", "install", "--no-audit", "--no-fund", "--prefix", NODE]);
+}
+
+/** Finds what several processes that act as one are compared with, and says what is missing. */
+export async function findClusterPeers(): Promise<{ peers: Peer[]; skipped: Skipped[] }> {
+  const peers: Peer[] = [{ ...relay("ws"), name: "one relay alone" }];
+  const skipped: Skipped[] = [];
+  await installPackages();
+  try {
+    const nats = await output(["nats-server", "--version"]);
+    peers.push(cluster(1, nats), cluster(2, nats));
+  } catch {
+    skipped.push({ name: "relays with NATS", why: "nats-server is not installed" });
+  }
+  try {
+    const redis = / v=(\S+)/.exec(await output(["redis-server", "--version"]))![1];
+    peers.push({
+      name: SOCKET_IO_WITH_REDIS,
+      protocol: "socket.io",
+      version: `node ${await output(["node", "--version"])}, redis ${redis}`,
+      processes: 2,
+      engine: REDIS,
+      command: ({ port, enginePort }) => [
+        ...["node", `${NODE}/socketio.mjs`, `${port}`, `${enginePort}`],
+      ],
+    });
+  } catch {
+    skipped.push({ name: SOCKET_IO_WITH_REDIS, why: "redis-server is not installed" });
+  }
+  return { peers, skipped };
 }
 
 /** Installs what comes from npm, builds what has to be built, and says what is missing. */
@@ -130,12 +220,12 @@ export async function findPeers(
       skipped.push({ name, why: (error as Error).message });
     }
   };
-  await output(["npm", "install", "--no-audit", "--no-fund", "--prefix", NODE]);
+  await installPackages();
   await add("Bun, publish", async () => ({
     name: "Bun, publish",
     version: `bun ${await output([BUN, "--version"])}`,
     tls: true,
-    command: (...served) => [BUN, `${ROOT}bench/peers/bun_publish.ts`, ...portAnd(...served)],
+    command: (place) => [BUN, `${ROOT}bench/peers/bun_publish.ts`, ...portAnd(place)],
   }));
   await add("Go, gorilla/websocket", () => gorilla(directory));
   await add("nginx, nchan", () => nchan(directory));
@@ -143,9 +233,9 @@ export async function findPeers(
     name: "Deno.serve, a loop",
     version: `deno ${Deno.version.deno}`,
     tls: true,
-    command: (...served) => [
+    command: (place) => [
       ...[Deno.execPath(), "run", "-A", `${ROOT}bench/peers/deno_serve.ts`],
-      ...portAnd(...served),
+      ...portAnd(place),
     ],
   }));
   const node = `node ${await output(["node", "--version"])}`;
@@ -153,13 +243,13 @@ export async function findPeers(
     name: "Node, ws, a loop",
     version: node,
     tls: true,
-    command: (...served) => ["node", `${NODE}/ws.mjs`, ...portAnd(...served)],
+    command: (place) => ["node", `${NODE}/ws.mjs`, ...portAnd(place)],
   }));
   await add("Socket.IO", () => ({
     name: "Socket.IO",
     version: node,
     protocol: "socket.io",
-    command: (port) => ["node", `${NODE}/socketio.mjs`, `${port}`],
+    command: ({ port }) => ["node", `${NODE}/socketio.mjs`, `${port}`],
   }));
   return { peers, skipped };
 }

@@ -1,5 +1,5 @@
 /**
- * A server under measurement: a process of its own, on the first core; the load is on the others.
+ * A server under measurement: processes of its own, on the first core; the load is on the others.
  *
  * @module
  */
@@ -7,7 +7,9 @@
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { CertificateFiles } from "../testing/certificate.ts";
-import { bounded, sleep } from "../testing/wait.ts";
+import { tempFolder } from "../testing/temp.ts";
+import { accepts, freePort } from "../testing/daemon.ts";
+import { bounded, sleep, until } from "../testing/wait.ts";
 import type { Job, Result } from "./load.ts";
 import { BUN, type Peer } from "./peers.ts";
 
@@ -23,46 +25,72 @@ const onCore = (cores: string, command: string[]) =>
   PINNED ? ["taskset", "-c", cores, ...command] : command;
 
 /** What a job leaves open: everything but the server's address. */
-export type Load = Omit<Job, "url" | "serverPid" | "protocol">;
+export type Load = Omit<Job, "urls" | "serverPids" | "protocol">;
 
-/** A running server; disposing of it ends it. */
+/** A running server, all of its processes; disposing of it ends them. */
 export class Server implements AsyncDisposable {
-  /** From the start of the process to the first answer to a handshake. */
+  /** From the start of the last process to the first answer to a handshake. */
   startSeconds = 0;
   readonly #peer: Peer;
-  readonly #url: string;
-  readonly #child: Deno.ChildProcess;
+  readonly #urls: string[] = [];
+  readonly #children: Deno.ChildProcess[] = [];
+  readonly #stack = new AsyncDisposableStack();
 
-  private constructor(peer: Peer, port: number, certificate?: CertificateFiles) {
+  private constructor(peer: Peer) {
     this.#peer = peer;
-    this.#url = `${certificate ? "wss" : "ws"}://127.0.0.1:${port}/`;
-    const [program, ...args] = onCore("0", peer.command(port, certificate));
-    this.#child = new Deno.Command(program, {
+  }
+
+  /** Starts a peer on free ports and waits for the first handshake that succeeds at each. */
+  static async start(peer: Peer, certificate?: CertificateFiles): Promise<Server> {
+    const server = new Server(peer);
+    try {
+      const engine = await server.#startEngine();
+      for (let i = 0; i < (peer.processes ?? 1); i++) await server.#startOne(certificate, engine);
+      return server;
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #startEngine(): Promise<number | undefined> {
+    const { engine } = this.#peer;
+    if (!engine) return undefined;
+    const folder = this.#stack.use(await tempFolder());
+    const port = freePort();
+    this.#spawn(engine.command(port, folder.path));
+    await until(() => accepts(port), `${engine.name} to start`);
+    return port;
+  }
+
+  async #startOne(certificate?: CertificateFiles, enginePort?: number): Promise<void> {
+    const port = freePort();
+    const url = `${certificate ? "wss" : "ws"}://127.0.0.1:${port}/`;
+    const started = performance.now();
+    this.#spawn(this.#peer.command({ port, certificate, enginePort }));
+    this.#urls.push(url);
+    const deadline = started + 20_000;
+    while (!await shakesHands(url, this.#peer.protocol)) {
+      if (performance.now() > deadline) throw new Error(`it did not start within 20 s`);
+      await sleep(0.002);
+    }
+    this.startSeconds = (performance.now() - started) / 1000;
+  }
+
+  #spawn(command: string[]): void {
+    const [program, ...args] = onCore("0", command);
+    const child = new Deno.Command(program, {
       args,
       stdin: "null",
       stdout: "null",
       stderr: "null",
       detached: true,
     }).spawn();
-  }
-
-  /** Starts a peer on a free port and waits for the first handshake that succeeds. */
-  static async start(peer: Peer, certificate?: CertificateFiles): Promise<Server> {
-    const probe = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = probe.addr;
-    probe.close();
-    const started = performance.now();
-    const server = new Server(peer, port, certificate);
-    const deadline = started + 20_000;
-    while (!await shakesHands(server.#url, peer.protocol)) {
-      if (performance.now() > deadline) {
-        await server[Symbol.asyncDispose]();
-        throw new Error(`${peer.name} did not start within 20 s`);
-      }
-      await sleep(0.002);
-    }
-    server.startSeconds = (performance.now() - started) / 1000;
-    return server;
+    this.#children.push(child);
+    this.#stack.defer(async () => {
+      for (const pid of tree(child.pid)) kill(pid);
+      await child.status;
+    });
   }
 
   /** Puts a load on it and returns what was seen. */
@@ -102,25 +130,29 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** Resident memory of its process tree, in bytes. */
+  /** Resident memory of its process trees, in bytes. */
   memory(): number {
-    return tree(this.#child.pid).reduce((sum, pid) => {
+    return this.#pids.flatMap(tree).reduce((sum, pid) => {
       const [, kib] = /^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`)) ?? [];
       return sum + Number(kib ?? 0) * 1024;
     }, 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const pid of tree(this.#child.pid)) kill(pid);
-    await this.#child.status;
+    await this.#stack.disposeAsync();
+  }
+
+  /** Those of its processes that were started first; that of the engine comes first. */
+  get #pids(): number[] {
+    return this.#children.map(({ pid }) => pid);
   }
 
   #spawnLoad(load: Load): Deno.ChildProcess {
     const job: Job = {
       ...load,
-      url: this.#url,
+      urls: this.#urls,
       protocol: this.#peer.protocol,
-      serverPid: this.#child.pid,
+      serverPids: this.#pids,
     };
     const others = `1-${navigator.hardwareConcurrency - 1}`;
     const [program, ...args] = onCore(others, [BUN, LOAD, JSON.stringify(job)]);

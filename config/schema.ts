@@ -56,7 +56,17 @@ const server = z.strictObject({
     ),
   auth_tokens_file: z.string().default("")
     .describe(
-      "A file with one token a line, of which a client must have one; empty: anyone may connect.",
+      "A file with one token a line, of which a client must have one, and talk (the default) or " +
+        "listen behind it: what it may do; empty: anyone may connect.",
+    ),
+  auth_keys_file: z.string().default("")
+    .describe(
+      "A file of keys (JWKS) for signed tokens (JWT), which are taken beside those of the file; empty: none.",
+    ),
+  without_token: z.enum(["refuse", "listen"]).default("refuse")
+    .describe(
+      "What becomes of a client without a token where tokens or keys are configured: it is refused, " +
+        "or may listen.",
     ),
   auth_token_parameter: z.string().regex(/^[\w.~-]*$/).default("")
     .meta({ title: "text of letters, digits and . _ ~ -, or empty" })
@@ -162,6 +172,8 @@ export interface Config {
     allowed_origins: string[];
     subprotocols: string[];
     auth_tokens_file: string;
+    auth_keys_file: string;
+    without_token: "refuse" | "listen";
     auth_token_parameter: string;
     trusted_proxies: string[];
     idle_timeout_seconds: number;

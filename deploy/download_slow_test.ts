@@ -65,6 +65,14 @@ Deno.test("deno run -A main.ts downloads the client of NATS in a cluster only", 
   ]);
 });
 
+Deno.test("deno run -A main.ts downloads what checks signed tokens with their keys only", async () => {
+  await using folder = await tempFolder();
+  const keys = { keys: [{ kty: "oct", k: btoa("x".repeat(33)) }] };
+  const env = { RELAY_SERVER_AUTH_KEYS_FILE: await folder.write("keys", JSON.stringify(keys)) };
+  const more = (await downloads(env)).filter((name) => !PACKAGES.includes(name));
+  assertEquals(more, ["jose"]);
+});
+
 const FORGED: [name: string, env: Record<string, string>, args: string[]][] = [
   ["zod", {}, ["--version"]],
   ["ws", { RELAY_SERVER_TRANSPORT: "ws" }, ["--port", "0", "--metrics-port", "0"]], // Loaded late.

@@ -1,6 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
-import { parse } from "@std/yaml";
-import { DEFAULT_CONFIG, loadConfig } from "../config.ts";
+import { assertEquals } from "@std/assert";
 import { connect } from "../testing/client.ts";
 import { freePort } from "../testing/daemon.ts";
 import { Program, ROOT, run } from "../testing/program.ts";
@@ -68,33 +66,4 @@ Deno.test("what the image copies is not ignored", async () => {
     .flatMap(([, rest]) => rest.split(" ").slice(0, -1));
   const sent = lines.filter((line) => line.startsWith("!")).map((line) => line.slice(1));
   assertEquals(copied.map((path) => path.replace(/\/$/, "")).toSorted(), sent.toSorted());
-});
-
-interface Compose {
-  services: Record<"prometheus" | "relay", {
-    build: { context: string; dockerfile: string };
-    environment: Record<string, string>;
-    ports: string[];
-    stop_grace_period: string;
-    ulimits: { nofile: number };
-    volumes: string[];
-  }>;
-}
-
-Deno.test("compose.yaml names files that exist, and gives the relay what it needs", async () => {
-  const { services } = parse(await Deno.readTextFile(`${ROOT}deploy/compose.yaml`)) as Compose;
-  const { relay, prometheus } = services;
-  const mounted = prometheus.volumes.map((volume) => volume.split(":")[0]);
-  const files = mounted.filter((path) => path.startsWith("./"));
-  for (const path of [...files, `${relay.build.context}/${relay.build.dockerfile}`]) {
-    assert((await Deno.stat(`${ROOT}deploy/${path}`)).isFile);
-  }
-  const { config } = await loadConfig({ file: `${ROOT}config.yaml`, env: relay.environment });
-  const { limits, server, shutdown } = config;
-  assertEquals(relay.ports, [`${server.port}:${server.port}`]);
-  assert(relay.ulimits.nofile > limits.max_connections + 1000);
-  const grace = parseInt(relay.stop_grace_period);
-  assert(grace > shutdown.delay_seconds + shutdown.timeout_seconds + 2);
-  const targets = await Deno.readTextFile(`${ROOT}deploy/prometheus.yml`);
-  assert(targets.includes(`targets: [relay:${DEFAULT_CONFIG.metrics.port}]`));
 });

@@ -5,6 +5,7 @@ import { makeCertificate } from "../testing/certificate.ts";
 import { connect } from "../testing/client.ts";
 import { Daemon, freePort, has } from "../testing/daemon.ts";
 import { anchorsOf } from "../testing/markdown.ts";
+import { NatsServer } from "../testing/nats.ts";
 import { ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
@@ -22,7 +23,7 @@ interface Cases {
 }
 
 interface Dashboard {
-  panels: { title: string; targets: { expr: string; legendFormat: string }[] }[];
+  panels: { title: string; targets?: { expr: string; legendFormat: string }[] }[];
   templating: { list: { name: string; query: { query: string } }[] };
 }
 
@@ -59,10 +60,14 @@ Deno.test("every alert has a case that fires, one that does not, and a link to i
 });
 
 Deno.test("a real Prometheus scrapes the relay, and every query of the dashboard finds something", async () => {
-  if (!await has("prometheus", "prometheus")) return;
+  if (!await has("prometheus", "prometheus") || !await has("nats-server", "nats-server")) return;
   await using folder = await tempFolder();
   const certificate = await makeCertificate(folder.path, "relay");
-  await using relay = await startRelay({ server: { tls: { enabled: true, ...certificate } } });
+  await using nats = await NatsServer.start();
+  await using relay = await startRelay({
+    server: { tls: { enabled: true, ...certificate } },
+    cluster: { servers: [nats.url] },
+  });
   const caCerts = [await Deno.readTextFile(certificate.cert_file)];
   using client = Deno.createHttpClient({ caCerts });
   await using alice = await connect(relay, { client });
@@ -89,7 +94,7 @@ Deno.test("a real Prometheus scrapes the relay, and every query of the dashboard
   );
 
   const { panels, templating } = JSON.parse(await read("dashboard.json")) as Dashboard;
-  for (const { title, targets } of panels) {
+  for (const { title, targets = [] } of panels) {
     for (const { expr, legendFormat } of targets) {
       const query = expr.replaceAll("$__rate_interval", "10s").replaceAll("$instance", ".*");
       const found = await find(query);

@@ -1,61 +1,22 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { DEFAULT_CONFIG } from "../config.ts";
 import type { Relay } from "../relay.ts";
-import { type CertificateFiles, makeCertificate } from "../testing/certificate.ts";
-import { connect } from "../testing/client.ts";
-import { Daemon, freePort, has } from "../testing/daemon.ts";
+import { makeCertificate } from "../testing/certificate.ts";
+import { type Client, closeAll, connect } from "../testing/client.ts";
+import { has } from "../testing/daemon.ts";
 import { ROOT } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
-import { replaced } from "./replaced.ts";
+import { until } from "../testing/wait.ts";
+import { PROXIES, type Proxy, startProxy } from "./proxies.ts";
 
-/** What a proxy is to serve in a test. */
-interface Site {
-  /** A directory for its files. */
-  directory: string;
-  /** The port to listen on. */
-  port: number;
-  /** Host and port of the relay. */
-  relay: string;
-  /** The certificate to show. */
-  certificate: CertificateFiles;
-}
-
-/** How to run each proxy with its file of this directory. */
-const PROXIES: Record<string, (site: Site) => Promise<string[]>> = {
-  async nginx({ directory, port, relay, certificate }) {
-    const server = replaced(await Deno.readTextFile(`${ROOT}deploy/nginx.conf`), {
-      "listen 443 ssl;": `listen 127.0.0.1:${port} ssl;`,
-      "listen [::]:443 ssl;": "",
-      "/etc/letsencrypt/live/relay.example.com/fullchain.pem": certificate.cert_file,
-      "/etc/letsencrypt/live/relay.example.com/privkey.pem": certificate.key_file,
-      "127.0.0.1:8443": relay,
-    });
-    const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-      .map((name) => `${name}_temp_path ${directory}/${name};`).join("\n");
-    const http = `events {}\nhttp {\naccess_log off;\n${temporary}\n${server}}\n`;
-    await Deno.writeTextFile(`${directory}/nginx.conf`, http);
-    const foreground = `daemon off; pid ${directory}/pid;`;
-    return ["nginx", "-e", "stderr", "-c", `${directory}/nginx.conf`, "-g", foreground];
-  },
-
-  async caddy({ directory, port, relay, certificate: { cert_file, key_file } }) {
-    const options = ["admin off", "auto_https disable_redirects", "default_bind 127.0.0.1"];
-    const site = replaced(await Deno.readTextFile(`${ROOT}deploy/Caddyfile`), {
-      "relay.example.com {": `https://localhost:${port} {\ntls ${cert_file} ${key_file}`,
-      "127.0.0.1:8443": relay,
-    });
-    await Deno.writeTextFile(`${directory}/Caddyfile`, `{\n${options.join("\n")}\n}\n${site}`);
-    return ["caddy", "run", "--adapter", "caddyfile", "--config", `${directory}/Caddyfile`];
-  },
-};
+const PROXY = { trusted_proxies: ["127.0.0.1/32"] };
 
 for (const transport of ["native", "ws"] as const) {
   Deno.test(`relay on ${transport} behind nginx and a Unix socket knows its clients' addresses`, async () => {
     if (!await has("nginx", "nginx")) return;
     await using folder = await tempFolder();
     const certificate = await makeCertificate(folder.path, "proxy");
-    const ca = await Deno.readTextFile(certificate.cert_file);
     const unix_socket = `${folder.path}/relay.sock`;
     await using relay = await startRelay({
       server: { transport, unix_socket, trusted_proxies: ["unix"] },
@@ -63,37 +24,72 @@ for (const transport of ["native", "ws"] as const) {
     });
     await Deno.chmod(folder.path, 0o711); // Started by root, nginx is somebody else.
     await Deno.chmod(unix_socket, 0o666);
-    const port = freePort();
-    const site = { directory: folder.path, port, relay: `unix:${unix_socket}:/`, certificate };
-    await using _proxy = await Daemon.start(await PROXIES.nginx(site), port);
-    await talkThrough(port, ca, relay);
+    const site = { folder, relays: [`unix:${unix_socket}`], certificate };
+    await using proxy = await startProxy("nginx", site);
+    await talkThrough(proxy, await Deno.readTextFile(certificate.cert_file), relay);
   });
 }
 
-for (const [name, prepare] of Object.entries(PROXIES)) {
+for (const name of PROXIES) {
   Deno.test(`relay behind ${name} knows its clients' addresses, whatever they claim`, async () => {
     if (!await has(name, name)) return;
     await using folder = await tempFolder();
     const certificate = await makeCertificate(folder.path, "proxy");
-    const ca = await Deno.readTextFile(certificate.cert_file);
-    await using relay = await startRelay({
-      server: { trusted_proxies: ["127.0.0.1/32"] },
-      limits: { max_connections_per_ip: 1 },
-    });
-    const port = freePort();
-    const site = { directory: folder.path, port, relay: new URL(relay.url).host, certificate };
-    await using _proxy = await Daemon.start(await prepare(site), port, { HOME: folder.path });
+    await using relay = await startRelay({ server: PROXY, limits: { max_connections_per_ip: 1 } });
+    const site = { folder, relays: [new URL(relay.url).host], certificate };
+    await using proxy = await startProxy(name, site);
+    await talkThrough(proxy, await Deno.readTextFile(certificate.cert_file), relay);
+  });
 
-    await talkThrough(port, ca, relay);
+  Deno.test(`${name} spreads clients over two relays, and leaves out one that refuses or is gone`, async () => {
+    if (!await has(name, name)) return;
+    await using folder = await tempFolder();
+    const certificate = await makeCertificate(folder.path, "proxy");
+    const caCerts = [await Deno.readTextFile(certificate.cert_file)];
+    await using one = await startRelay({ server: PROXY, shutdown: { delay_seconds: 2 } });
+    await using two = await startRelay({ server: PROXY, limits: { max_connections_per_ip: 10 } });
+    const relays = [one, two].map(({ url }) => new URL(url).host);
+    await using proxy = await startProxy(name, { folder, relays, certificate });
+    const clients: Client[] = [];
+    const come = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        using client = Deno.createHttpClient({ caCerts });
+        const headers = { "x-forwarded-for": `192.0.2.${clients.length}` };
+        clients.push(await connect(proxy, { client, headers }));
+      }
+    };
+    const connected = (relay: Relay) => relay.stats().connected;
+
+    await come(4);
+    assertEquals([connected(one), connected(two)], [2, 2]);
+
+    const stopped = one.stop();
+    await come(4);
+    assertEquals([connected(one), connected(two)], [2, 6]);
+    assert(one.stats().rejections.draining > 0, "nobody was sent to the relay that refuses");
+
+    await stopped;
+    await come(4);
+    assertEquals(connected(two), 10);
+    await assertRejects(() => come(1));
+    assertEquals(two.stats().rejections.per_ip, 1);
+
+    const { port } = new URL(one.url);
+    await using back = await startRelay({ server: { ...PROXY, port: Number(port) } });
+    await until(async () => {
+      await come(1).catch(() => {}); // The other has as many of this address as it may.
+      return connected(back) > 0;
+    }, "a client to be sent to the relay that is back");
+    await closeAll(clients);
   });
 }
 
 /** Lets two addresses talk through a proxy, each of which may have one connection. */
-async function talkThrough(port: number, ca: string, relay: Relay): Promise<void> {
+async function talkThrough({ url }: Proxy, ca: string, relay: Relay): Promise<void> {
   const join = async (localAddress: string, claim: string) => {
     using client = Deno.createHttpClient({ caCerts: [ca], localAddress });
     const headers = { "x-forwarded-for": claim };
-    return await connect({ url: `wss://localhost:${port}/` }, { client, headers });
+    return await connect({ url }, { client, headers });
   };
   await using alice = await join("127.0.0.1", "192.0.2.1");
   await assertRejects(() => join("127.0.0.1", "192.0.2.2"));

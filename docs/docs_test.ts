@@ -55,7 +55,8 @@ async function metrics(): Promise<Row[]> {
   const none = { in: 0, out: 0 };
   using metrics = createMetrics({
     stats: () => hub.stats(),
-    rejections: () => new Admission({ ...DEFAULT_CONFIG, acceptsToken: null }).rejections(),
+    rejections: () =>
+      new Admission({ ...DEFAULT_CONFIG, access: () => ({ denied: "" }) }).rejections(),
     transport: "native",
     cluster: () => ({ connected: true, batches: none, bytes: none, gaps: 0 }),
     certificateExpires: () => new Date(),

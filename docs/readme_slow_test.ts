@@ -1,10 +1,11 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect } from "../testing/client.ts";
 import { commandsOf } from "../testing/markdown.ts";
 import { Process, Program, ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
-import { until } from "../testing/wait.ts";
+import { bounded, until } from "../testing/wait.ts";
+import { CLOSE } from "../transport/close.ts";
 
 const README: string = await Deno.readTextFile(`${ROOT}README.md`);
 const COMMANDS = commandsOf(README);
@@ -63,6 +64,32 @@ Deno.test("README's examples talk", async () => {
   assertEquals(JSON.parse(await bob.next() as string).sensor, "window");
 });
 
+Deno.test("README's signed token is one with which a client talks", async () => {
+  await using folder = await tempFolder();
+  const shell = (line: string, url = "") => {
+    const here = line.replaceAll("deno run", `${Deno.execPath()} run`)
+      .replaceAll("examples/", `${ROOT}examples/`)
+      .replace("ws://localhost:8443", url);
+    return { command: ["sh", "-c", here], cwd: folder.path };
+  };
+  const { code, stdout, stderr } = await run(shell(command("deno run --allow-read")));
+  assertEquals(code, 0, stderr);
+  assertMatch(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+  const [setting, start] = command("RELAY_SERVER_AUTH_KEYS_FILE=").split(" deno run -A ");
+  assertEquals(start, "main.ts");
+  const [name, value] = setting.split("=");
+  const program = { env: { [name]: value }, cwd: folder.path, args: FREE_PORTS };
+  await using relay = await Program.start(program);
+  const headers = { Authorization: `Bearer ${stdout.trim()}` };
+  await using bob = await connect(relay, { headers });
+  await using alice = new Process({
+    ...shell(command("CHAT_TOKEN="), relay.url),
+    stdin: "piped",
+  });
+  await alice.write("hello\n");
+  assertEquals(await bob.next(), "alice<br>hello");
+});
+
 Deno.test("README's certificate works with the TLS example", async () => {
   await using folder = await tempFolder();
   const openssl = await run({ command: command("openssl").split(" "), cwd: folder.path });
@@ -79,6 +106,23 @@ Deno.test("README's certificate works with the TLS example", async () => {
   await using alice = await connect(program, { client });
   alice.send("secret");
   assertEquals(await alice.next(), "secret");
+});
+
+Deno.test("README's broadcast lets who has a token talk, and everybody else listen", async () => {
+  await using folder = await tempFolder();
+  const [, yaml] = /^A broadcast[^]*?```yaml\n([^]*?)```/m.exec(README)!;
+  assertEquals(yaml.trim().split("\n").length, 3);
+  await folder.write("config.yaml", yaml);
+  await folder.write("talkers.txt", "secret\n");
+  await using program = await Program.start({ args: FREE_PORTS, cwd: folder.path });
+  const headers = { Authorization: "Bearer secret" };
+  await using alice = await connect(program, { headers });
+  await using bob = await connect(program), cathy = await connect(program);
+  alice.send("hello");
+  assertEquals([await bob.next(), await cathy.next()], ["hello", "hello"]);
+  bob.send("hello");
+  assertEquals(await bounded(bob.closed, "the eviction"), CLOSE.role);
+  await assertRejects(() => connect(program, { headers: { Authorization: "Bearer secre" } }));
 });
 
 Deno.test("README's curl commands answer", async () => {

@@ -9,6 +9,8 @@ export const EVICTIONS = [
   "slow",
   "rate",
   "too_big",
+  "role",
+  "expired",
   "idle",
   "gap",
   "cluster",
@@ -25,12 +27,24 @@ export type Eviction = typeof EVICTIONS[number];
 export type Cause = "closed" | Eviction | "terminated";
 
 /** The causes for which the hub itself ends a connection; a transport knows the close frame of each. */
-export type Ending = "shutdown" | "slow" | "rate" | "too_big" | "gap" | "cluster";
+export type Ending =
+  | "shutdown"
+  | "slow"
+  | "rate"
+  | "too_big"
+  | "role"
+  | "expired"
+  | "gap"
+  | "cluster";
 
 /** A transport's side of one open client. No method waits, and none may call back into the hub. */
 export interface Connection<Data> {
   /** The other end as the logs name it, for example `192.0.2.7:51034`. */
   readonly peer: string;
+  /** Whether the client may send messages; one that sends all the same is evicted for its `role`. */
+  readonly mayTalk: boolean;
+  /** When its membership ends at the latest, in milliseconds of Unix time; `Infinity` for never. */
+  readonly expires: number;
   /** Returns how many bytes the relay still holds for this client. */
   backlog(): number;
   /** Queues data for sending. */

@@ -37,11 +37,16 @@ export class Tracked<Message, Data> implements Member {
   /** The messages that it may send, where that is limited. */
   bucket: TokenBucket | null = null;
 
+  /** Whether it may send messages, here at hand for each of them. */
+  readonly mayTalk: boolean;
+
   /** Wraps the transport's side of the member. */
   constructor(
     /** The transport's side. */
     readonly connection: Connection<Data>,
-  ) {}
+  ) {
+    this.mayTalk = connection.mayTalk;
+  }
 
   /** The other end as the logs name it. */
   get peer(): string {

@@ -71,7 +71,8 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
-async function accepts(port: number): Promise<boolean> {
+/** Tells whether something accepts connections at a port on loopback. */
+export async function accepts(port: number): Promise<boolean> {
   try {
     (await Deno.connect({ hostname: "127.0.0.1", port })).close();
     return true;

@@ -12,6 +12,10 @@ export class FakeConnection<Data = string> implements Connection<Data> {
   readonly heard: Data[] = [];
   /** Why the hub has ended it. */
   readonly closes: Ending[] = [];
+  /** Whether it may send messages. */
+  mayTalk = true;
+  /** When its membership ends. */
+  expires = Infinity;
   /** The backlog that it claims to have. */
   held = 0;
   /** Its name in the logs. */

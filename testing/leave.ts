@@ -29,6 +29,16 @@ export async function expectOneLeave(
   assertEquals(await bob.next(), "and now");
   const { connections, disconnections, evictions } = relay.stats();
   assertEquals([connections, disconnections], [2, 1]);
-  const none = { slow: 0, rate: 0, too_big: 0, idle: 0, gap: 0, cluster: 0, error: 0 };
+  const none = {
+    slow: 0,
+    rate: 0,
+    too_big: 0,
+    role: 0,
+    expired: 0,
+    idle: 0,
+    gap: 0,
+    cluster: 0,
+    error: 0,
+  };
   assertEquals(evictions, eviction ? { ...none, [eviction]: 1 } : none);
 }

@@ -24,8 +24,6 @@ export interface Siege {
   readonly beside?: Company;
   /** The attackers. */
   readonly attack: Company;
-  /** The relay's environment. Default: the built-in configuration. */
-  readonly env?: Record<string, string>;
 }
 
 /** What a siege showed. */
@@ -42,7 +40,7 @@ export interface SiegeReport {
   readonly metrics: readonly [Map<string, number>, Map<string, number>];
 }
 
-const LOAD: Omit<Job, "url" | "serverPid"> = {
+const LOAD: Omit<Job, "urls" | "serverPids"> = {
   clients: 10,
   senders: 2,
   rate: 200,
@@ -66,11 +64,11 @@ export async function besiege(transport: string, siege: Siege): Promise<SiegeRep
 
 async function measure(
   transport: string,
-  { load, beside, env }: Siege,
+  { load, beside }: Siege,
   attackers: Company[],
 ): Promise<[Result, Map<string, number>]> {
-  await using relay = await Program.start({ env: { ...env, RELAY_SERVER_TRANSPORT: transport } });
-  const job: Job = { ...LOAD, ...load, url: relay.url, serverPid: relay.pid };
+  await using relay = await Program.start({ env: { RELAY_SERVER_TRANSPORT: transport } });
+  const job: Job = { ...LOAD, ...load, urls: [relay.url], serverPids: [relay.pid] };
   const companies = [...beside ? [beside] : [], ...attackers];
   const stops = await Promise.all(companies.map((company) => company(relay)));
   try {

@@ -19,6 +19,8 @@ export const CLOSE: Readonly<Record<Ending, Close>> = {
   shutdown: { code: 1001, reason: "server shutting down" },
   slow: { code: 1008, reason: "slow consumer" },
   rate: { code: 1008, reason: "message rate exceeded" },
+  role: { code: 1008, reason: "not allowed to send" },
+  expired: { code: 1008, reason: "token expired" },
   too_big: { code: 1009, reason: "message too big" },
   gap: { code: 1012, reason: "messages were lost" },
   cluster: { code: 1013, reason: "try again later" },

@@ -71,13 +71,14 @@ async function listen(
     { remoteAddr }: Deno.ServeHandlerInfo,
   ): Promise<Response> {
     const { signal } = request; // Read first: only from then on does the platform tell of a reset.
-    const seat = options.admit({
+    const admitted = options.admit({
       method: request.method,
       target: targetOf(request),
       headers: [...request.headers.keys()].length,
       hosts: request.headers.has("host") ? 1 : 0, // The platform itself refuses more.
       header: (name) => request.headers.get(name),
     }, "hostname" in remoteAddr ? remoteAddr : null);
+    const seat = admitted instanceof Promise ? await admitted : admitted;
     if ("status" in seat) return answer(seat);
     try {
       await settling();
@@ -180,6 +181,14 @@ class NativeConnection implements Connection<NativeMessage> {
 
   get peer(): string {
     return this.#seat.peer;
+  }
+
+  get mayTalk(): boolean {
+    return this.#seat.mayTalk;
+  }
+
+  get expires(): number {
+    return this.#seat.expires;
   }
 
   backlog(): number {

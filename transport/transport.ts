@@ -18,8 +18,11 @@ export type Answer = Omit<Refusal, "reason">;
 
 /** The options of {@link Transport.listen}. */
 export interface ListenOptions<Message, Data> {
-  /** Admits a request, or says what to answer instead: a refusal, counted and logged, or a health check's. */
-  admit(request: HandshakeRequest, peer: Peer | null): Seat | Answer;
+  /**
+   * Admits a request, or says what to answer instead: a refusal, counted and logged, or a health check's.
+   * Where that takes time the client may be gone by then, and its seat has to be released.
+   */
+  admit(request: HandshakeRequest, peer: Peer | null): Seat | Answer | Promise<Seat | Answer>;
   /** Counts a request that could not even be read. */
   countRejection(reason: Rejection): void;
   /** The hub's side of an open client: join, publish, leave. */

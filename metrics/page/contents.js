@@ -93,6 +93,8 @@ export const TABLES = [
       slow: "read too slowly",
       rate: "sent too fast",
       too_big: "sent too big a message",
+      role: "sent though it may only listen",
+      expired: "its token expired",
       idle: "was silent too long",
       gap: "messages of the cluster were lost",
       cluster: "the cluster was lost",
@@ -106,6 +108,7 @@ export const TABLES = [
     meanings: {
       origin: "page of a foreign origin",
       token: "token missing or wrong",
+      role: "token for other rooms",
       full: "relay full",
       per_ip: "too many from its address",
       draining: "relay shutting down",

@@ -80,6 +80,14 @@ class Client implements Connection<Buffer> {
     return this.#seat.peer;
   }
 
+  get mayTalk(): boolean {
+    return this.#seat.mayTalk;
+  }
+
+  get expires(): number {
+    return this.#seat.expires;
+  }
+
   backlog(): number {
     return this.#socket.writableLength;
   }

@@ -71,33 +71,38 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     WebSocket: ReasonedWebSocket,
   });
 
-  const admit = (request: IncomingMessage): Seat | Answer => {
+  const admit = (request: IncomingMessage, then: (admitted: Seat | Answer) => void): void => {
     const { remoteAddress: hostname = "unknown", remotePort: port = 0 } = request.socket;
-    return options.admit(read(request), "path" in options.address ? null : { hostname, port });
+    const peer = "path" in options.address ? null : { hostname, port };
+    const admitted = options.admit(read(request), peer);
+    if (admitted instanceof Promise) void admitted.then(then);
+    else then(admitted);
   };
   server.on("request", (request, response) => {
-    const seat = admit(request);
-    const refused = "status" in seat;
-    if (!refused) seat.release(); // A handshake that the platform did not take for one.
-    const { status, headers, body } = refused ? seat : UNREADABLE;
-    response.writeHead(status, headersOf(headers, body)).end(`${body}\n`);
+    admit(request, (seat) => {
+      const refused = "status" in seat;
+      if (!refused) seat.release(); // A handshake that the platform did not take for one.
+      const { status, headers, body } = refused ? seat : UNREADABLE;
+      response.writeHead(status, headersOf(headers, body)).end(`${body}\n`);
+    });
   });
   server.on("upgrade", (request: IncomingMessage, socket: Socket, rest: Buffer) => {
     socket.on("error", () => {}); // Its close follows, and says all there is to say.
-    const seat = admit(request);
-    if ("status" in seat) return socket.end(answer(seat));
-    socket.once("close", seat.release);
-    subprotocols.set(request, seat.subprotocol);
-    tidy(request);
-    upgrader.handleUpgrade(request, socket, rest, (client) => {
-      handshakes.finished(socket);
-      clients.add(client, socket, seat);
+    admit(request, (seat) => {
+      if ("status" in seat) return socket.end(answer(seat));
+      if (socket.destroyed) return seat.release(); // It went away while its token was checked.
+      socket.once("close", seat.release);
+      subprotocols.set(request, seat.subprotocol);
+      tidy(request);
+      upgrader.handleUpgrade(request, socket, rest, (client) => {
+        handshakes.finished(socket);
+        clients.add(client, socket, seat);
+      });
     });
   });
   server.on("connect", (request: IncomingMessage, socket: Socket) => {
     socket.on("error", () => {});
-    const seat = admit(request);
-    socket.end(answer("status" in seat ? seat : UNREADABLE));
+    admit(request, (seat) => socket.end(answer("status" in seat ? seat : UNREADABLE)));
   });
   upgrader.on("wsClientError", (_error, socket) => {
     options.countRejection(UNREADABLE.reason);

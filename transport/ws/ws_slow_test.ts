@@ -89,7 +89,13 @@ async function listen(
 ) {
   const members = new Hub({ encode: ws.encode, maxMessageBytes: 1000, maxBacklogBytes: 1000 });
   const listener = await ws.listen({
-    admit: () => ({ peer: "anyone", subprotocol: null, release: () => {} }),
+    admit: () => ({
+      peer: "anyone",
+      subprotocol: null,
+      mayTalk: true,
+      expires: Infinity,
+      release: () => {},
+    }),
     countRejection: () => {},
     members,
     address,

@@ -1,0 +1,64 @@
+/**
+ * Issuers of signed tokens, for tests.
+ *
+ * @module
+ */
+
+import { exportJWK, generateKeyPair, generateSecret, type JWK, SignJWT } from "jose";
+
+/** What a token says. */
+export type Claims = Record<string, unknown>;
+
+/** Who signs tokens with one key. */
+export class Issuer {
+  private constructor(
+    /** The key as it stands in the relay's file: public, or the secret of HS256. */
+    readonly jwk: JWK,
+    /** The key as it must not stand there. */
+    readonly privateJwk: JWK,
+    /** Signs claims as they are. */
+    readonly sign: (claims: Claims, header: Record<string, unknown>) => Promise<string>,
+  ) {}
+
+  /** Makes a key. */
+  static async make(alg: string, kid?: string): Promise<Issuer> {
+    const name = kid === undefined ? {} : { kid };
+    const pair = alg.startsWith("HS")
+      ? await generateSecret(alg, { extractable: true }).then((key) => [key, key])
+      : await generateKeyPair(alg, { extractable: true }).then((pair) => [
+        pair.publicKey,
+        pair.privateKey,
+      ]);
+    const [publicJwk, privateJwk] = await Promise.all(pair.map((key) => exportJWK(key)));
+    return new Issuer(
+      { ...publicJwk, ...name },
+      { ...privateJwk, ...name },
+      (claims, header) =>
+        new SignJWT(claims).setProtectedHeader({ alg, ...name, ...header }).sign(pair[1]),
+    );
+  }
+
+  /** Signs a token that is good for an hour, with changes; a claim of `undefined` is left out. */
+  async token(claims: Claims = {}, header: Record<string, unknown> = {}): Promise<string> {
+    const all = { exp: fromNow(3600), ...claims };
+    return await this.sign(
+      Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)),
+      header,
+    );
+  }
+}
+
+/** Returns the Unix time in so many seconds. */
+export function fromNow(seconds: number): number {
+  return Math.floor(Date.now() / 1000) + seconds;
+}
+
+/** Puts a token together that nobody signed, with any signature. */
+export function forge(header: unknown, claims: unknown, signature: Uint8Array | string): string {
+  const encode = (part: unknown) =>
+    new TextEncoder().encode(JSON.stringify(part)).toBase64(URL_SAFE);
+  const last = typeof signature === "string" ? signature : signature.toBase64(URL_SAFE);
+  return `${encode(header)}.${encode(claims)}.${last}`;
+}
+
+const URL_SAFE = { alphabet: "base64url", omitPadding: true } as const;
