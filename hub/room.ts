@@ -157,7 +157,8 @@ export class Room<Message, Data> {
    */
   arrive(piece: Piece, own: number): void {
     this.#underway -= own;
-    if (this.size > 0) this.#arrivals.push(piece);
+    if (this.size === 0) this.forget(); // Who joins later must not hear what was before this.
+    else this.#arrivals.push(piece);
   }
 
   /** Forgets what has arrived and was not delivered. */
