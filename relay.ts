@@ -15,6 +15,7 @@ import { descriptorLimit } from "./lib/descriptors.ts";
 import { answerHealth } from "./lib/health.ts";
 import type { Listener } from "./lib/listener.ts";
 import { log } from "./lib/log.ts";
+import { Reminders } from "./lib/reminders.ts";
 import { spread } from "./lib/spread.ts";
 import { settlesWithin } from "./lib/timeout.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
@@ -370,8 +371,12 @@ async function reloadTokens(admission: Admission, server: Config["server"]): Pro
 /** What an operator may want to know of each client; what happens to all of them is one line elsewhere. */
 const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "role", "idle"];
 
+/** Those who send without being allowed to may be strangers: one line a minute for each address is enough. */
+const LISTENERS = new Reminders();
+
 function logLeave(peer: string, cause: Cause): void {
-  if (LOGGED_CAUSES.includes(cause)) {
+  const known = cause === "role" && !LISTENERS.due(peer.replace(/:\d+$/, ""));
+  if (LOGGED_CAUSES.includes(cause) && !known) {
     log.warn("{peer} evicted: {cause}", { peer, cause });
   } else {
     log.debug("{peer} left: {cause}", { peer, cause });

@@ -3,6 +3,7 @@ import { ConfigError, DEFAULT_CONFIG } from "../config.ts";
 import { CLOSE } from "../transport/close.ts";
 import { closeAll, connect } from "../testing/client.ts";
 import { forge, fromNow, Issuer } from "../testing/issuer.ts";
+import { Program } from "../testing/program.ts";
 import { ask } from "../testing/raw_client.ts";
 import { type Changes, startRelay } from "../testing/start.ts";
 import { sharedTempFolder } from "../testing/temp.ts";
@@ -14,6 +15,7 @@ const tokens = `${directory}/tokens`;
 await Deno.writeTextFile(tokens, "simple\n");
 const issuer = await Issuer.make("EdDSA", "first"),
   successor = await Issuer.make("ES256", "second");
+const stranger = await Issuer.make("EdDSA", "first");
 
 /** Writes a file of keys, and returns its path. */
 async function keysOf(...issuers: Issuer[]): Promise<string> {
@@ -163,6 +165,43 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
+Deno.test("relay says why it refused a token once a minute for each address, and never the token", async () => {
+  const env = {
+    RELAY_SERVER_AUTH_KEYS_FILE: await keysOf(issuer),
+    RELAY_SERVER_AUTH_TOKENS_FILE: tokens,
+    RELAY_SERVER_TRUSTED_PROXIES: "127.0.0.1/32",
+    RELAY_LOG_LEVEL: "debug",
+  };
+  await using program = await Program.start({ env });
+  const wrong: [address: string, token: string, why: string][] = [
+    ["192.0.2.1", await issuer.token({ exp: fromNow(-1) }), "it has expired"],
+    ["192.0.2.2", await stranger.token(), "its signature is wrong"],
+    ["192.0.2.3", await issuer.token({ rooms: ["/team"] }), "it is for other rooms"],
+    ["192.0.2.3", await issuer.token({ rooms: ["/team"] }), "it is for other rooms"],
+    ["192.0.2.1", "simpl", "it is no signed token, and in no file of tokens"],
+  ];
+  for (const [address, token] of wrong) {
+    await ask(program, { ...bearer(token), "X-Forwarded-For": address });
+  }
+  await ask(program, { "X-Forwarded-For": "192.0.2.4" });
+  const lines = () => program.log.filter(({ message }) => message.startsWith("Refused"));
+  await until(() => lines().length === 6, "all lines");
+  assertEquals(
+    lines().map(({ level, peer, why }) => [level, (peer as string).split(" ")[0], why]),
+    [
+      ["WARN", "192.0.2.1", "it has expired"],
+      ["WARN", "192.0.2.2", "its signature is wrong"],
+      ["WARN", "192.0.2.3", "it is for other rooms"],
+      ["DEBUG", "192.0.2.3", "it is for other rooms"],
+      ["DEBUG", "192.0.2.1", "it is no signed token, and in no file of tokens"],
+      ["WARN", "192.0.2.4", "there is none"],
+    ],
+  );
+  for (const [, token] of wrong) {
+    for (const part of token.split(".")) assert(!program.stderr.includes(part), part);
+  }
+});
+
 Deno.test("loadAccess tells the problems of both files at once", async () => {
   const auth_tokens_file = `${directory}/no-tokens`, auth_keys_file = `${directory}/no-keys`;
   const { problems }: ConfigError = await assertRejects(
@@ -182,7 +221,9 @@ Deno.test("loadAccess judges at once what needs no signature to be checked", asy
   const auth_keys_file = await keysOf(issuer);
   const both = await loadAccess({ ...server, auth_tokens_file: tokens, auth_keys_file });
   assertEquals(both("simple"), open(null));
-  assertEquals(both(null), { denied: "it has no token" });
+  assertEquals(both(null), { denied: "there is none" });
   assertEquals(both("x".repeat(9000)), { denied: "it has more than 8192 bytes" });
-  assert(both(await issuer.token()) instanceof Promise);
+  const judged = both(await issuer.token());
+  assert(judged instanceof Promise);
+  await judged;
 });

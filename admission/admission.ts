@@ -21,6 +21,7 @@ import {
   type RelayState,
 } from "./handshake.ts";
 import { log } from "../lib/log.ts";
+import { Reminders } from "../lib/reminders.ts";
 
 export type { Rejection } from "./handshake.ts";
 
@@ -67,12 +68,6 @@ interface Arrival {
   readonly peer: string;
 }
 
-/** The time between two log lines about one origin. */
-const REMINDER_MILLISECONDS = 60_000;
-
-/** The most origins that are remembered for that; refusals of others are counted and not logged. */
-const MAX_REMEMBERED_ORIGINS = 100;
-
 /** Decides over requests, and counts the seats that are taken. */
 export class Admission {
   /** Whether a shutdown has begun. */
@@ -83,7 +78,8 @@ export class Admission {
   readonly #allowsOrigin: AllowsOrigin;
   readonly #proxies: TrustedProxies;
   readonly #seats = new Map<string, number>();
-  readonly #loggedOrigins = new Map<string, number>();
+  readonly #origins = new Reminders();
+  readonly #addresses = new Reminders();
   readonly #rejections = Object.fromEntries(REJECTIONS.map((reason) => [reason, 0])) as Record<
     Rejection,
     number
@@ -114,7 +110,11 @@ export class Admission {
       peer: nameOf(address, peer),
     };
     const refusal = refuseRequest(arrival.handshake, this.#allowsOrigin);
-    if (refusal) return this.#refuse(refusal, arrival);
+    if (refusal) {
+      this.countRejection(refusal.reason);
+      if (refusal.reason === "origin") this.#logOrigin(arrival.handshake.origin!);
+      return refusal;
+    }
     const verdict = this.access(arrival.handshake.token);
     return verdict instanceof Promise
       ? verdict.then((verdict) => this.#decide(arrival, verdict))
@@ -124,8 +124,11 @@ export class Admission {
   /** Takes a seat for a client whose token was judged, or says why it may not join. */
   #decide(arrival: Arrival, verdict: Verdict): Seat | Refusal {
     const refusal = refuseClient(arrival.handshake, verdict, this.#stateFor(arrival.address));
-    if (refusal) return this.#refuse(refusal, arrival);
-    return this.#seat(arrival, verdict as Grant);
+    if (!refusal) return this.#seat(arrival, verdict as Grant);
+    if ("denied" in verdict) this.#logToken(arrival, verdict.denied);
+    else if (refusal.reason === "role") this.#logToken(arrival, "it is for other rooms");
+    this.countRejection(refusal.reason);
+    return refusal;
   }
 
   #stateFor(address: string): RelayState {
@@ -160,12 +163,6 @@ export class Admission {
     };
   }
 
-  #refuse(refusal: Refusal, { handshake }: Arrival): Refusal {
-    this.countRejection(refusal.reason);
-    if (refusal.reason === "origin") this.#logOrigin(handshake.origin!);
-    return refusal;
-  }
-
   /** Counts a request that was refused before there was anything to decide about. */
   countRejection(reason: Rejection): void {
     this.#rejections[reason]++;
@@ -177,16 +174,18 @@ export class Admission {
   }
 
   #logOrigin(origin: string): void {
-    const now = performance.now();
-    for (const [each, at] of this.#loggedOrigins) {
-      if (now - at >= REMINDER_MILLISECONDS) this.#loggedOrigins.delete(each);
-    }
-    if (this.#loggedOrigins.has(origin)) return;
-    if (this.#loggedOrigins.size >= MAX_REMEMBERED_ORIGINS) return;
-    this.#loggedOrigins.set(origin, now);
+    if (!this.#origins.due(origin)) return;
     log.warn("Refused a page of origin {origin}; server.allowed_origins says which may connect", {
       origin: JSON.stringify(origin.slice(0, 200)),
     });
+  }
+
+  #logToken({ address, peer }: Arrival, why: string): void {
+    if (this.#addresses.due(address)) {
+      log.warn("Refused {peer} for its token: {why}", { peer, why });
+    } else {
+      log.debug("Refused {peer} for its token, like another of its address: {why}", { peer, why });
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import fc from "fast-check";
 import { exportJWK } from "jose";
 import { ConfigError } from "../config.ts";
 import { Issuer } from "../testing/issuer.ts";
@@ -88,6 +89,37 @@ Deno.test("loadKeys says of each key what is wrong with it, and never repeats on
     "something other than an object as key 14 of keys",
     "something other than an object as key 15 of keys",
   ]);
+});
+
+Deno.test("loadKeys takes any text for keys or says what is wrong with it, in words of its own", async () => {
+  const field = fc.oneof(
+    fc.string(),
+    fc.jsonValue(),
+    fc.constantFrom("sig", "EdDSA", "RSA", "AQAB"),
+  );
+  const mutated = fc.tuple(
+    fc.constantFrom(ed.jwk, ec.jwk, rsa.jwk, secret.jwk, ed.privateJwk),
+    fc.constantFrom("kty", "crv", "alg", "kid", "use", "x", "y", "n", "e", "k", "key_ops", "ext"),
+    field,
+  ).map(([jwk, name, value]) => ({ ...jwk, [name]: value }));
+  const texts = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.json(),
+    fc.array(fc.oneof(mutated, fc.jsonValue()), { maxLength: 3 })
+      .map((keys) => JSON.stringify({ keys })),
+  );
+  await fc.assert(
+    fc.asyncProperty(texts, async (text) => {
+      const problems = await load(text).then(() => [], (error) => {
+        if (!(error instanceof ConfigError)) throw error;
+        return error.problems;
+      });
+      for (const { jwk: { x, n, k } } of [ed, ec, rsa, secret]) {
+        for (const part of [x, n, k]) if (part) assertEquals(problems.join().includes(part), false);
+      }
+    }),
+    { numRuns: 60 },
+  );
 });
 
 Deno.test("loadKeys says what is wrong with a file", async () => {

@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { connect } from "../testing/client.ts";
 import { has } from "../testing/daemon.ts";
+import { Issuer } from "../testing/issuer.ts";
 import { NatsServer } from "../testing/nats.ts";
 import { Program, ROOT, run } from "../testing/program.ts";
 import { tempFolder } from "../testing/temp.ts";
@@ -8,6 +9,7 @@ import { tempFolder } from "../testing/temp.ts";
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
 async function relaysOneMessage(command: string[]): Promise<void> {
+  await checksSignedTokens(command);
   for (const transport of ["native", "ws"]) {
     const env = { RELAY_SERVER_TRANSPORT: transport };
     await using program = await Program.start({ command, args: FREE_PORTS, env });
@@ -24,6 +26,18 @@ async function relaysOneMessage(command: string[]): Promise<void> {
   await using alice = await connect(program);
   alice.send("through NATS");
   assertEquals(await alice.next(), "through NATS");
+}
+
+async function checksSignedTokens(command: string[]): Promise<void> {
+  await using folder = await tempFolder();
+  const issuer = await Issuer.make("EdDSA");
+  const keys = await folder.write("keys", JSON.stringify({ keys: [issuer.jwk] }));
+  const env = { RELAY_SERVER_AUTH_KEYS_FILE: keys };
+  await using program = await Program.start({ command, args: FREE_PORTS, env });
+  const headers = { Authorization: `Bearer ${await issuer.token()}` };
+  await using alice = await connect(program, { headers });
+  alice.send("with a token");
+  assertEquals(await alice.next(), "with a token");
 }
 
 Deno.test("deno task compile makes one executable that relays", async () => {

@@ -2,117 +2,33 @@ import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import { connect } from "../testing/client.ts";
+import { Issuer } from "../testing/issuer.ts";
 import { frame, OPCODE, RawClient } from "../testing/raw_client.ts";
+import { EXTRAS, partsWith } from "../testing/requests.ts";
 import { startRelay } from "../testing/start.ts";
 import { sharedTempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 
 const { path: directory } = await sharedTempFolder();
 const tokens = `${directory}/tokens`;
-await Deno.writeTextFile(tokens, "secret\n");
+await Deno.writeTextFile(tokens, "secret\nsecret-too listen\n");
+const keys = `${directory}/keys`;
+const issuer = await Issuer.make("EdDSA", "key");
+await Deno.writeTextFile(keys, JSON.stringify({ keys: [issuer.jwk] }));
+const signed = await issuer.token({ role: "talk", rooms: ["/team/*", "/"] });
 
 /** How many byte streams each transport is sent; more for a long search: `FUZZ_RUNS=20000 deno test -A transport/fuzz_slow_test.ts`. */
 const RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 300);
 
-/** A part of a request, and whether it stands in the way of an admission. */
-interface Part {
-  text: string;
-  good: boolean;
-}
-
-/** Mostly one of the good texts, else one of the bad ones; an empty text leaves the part out. */
-function part(good: string[], bad: fc.Arbitrary<string>): fc.Arbitrary<Part> {
-  return fc.oneof(
-    { weight: 12, arbitrary: fc.constantFrom(...good).map((text) => ({ text, good: true })) },
-    {
-      weight: 1,
-      arbitrary: bad.filter((text) => !good.includes(text)).map((text) => ({ text, good: false })),
-    },
-  );
-}
-
-const word = fc.stringMatching(/^[A-Za-z0-9!#$%&'*+.^_|~-]{1,20}$/);
-const visible = fc.stringMatching(/^[\x21-\x7e]{1,40}$/);
-
-const PARTS = {
-  method: part(
-    ["GET"],
-    fc.oneof(word, fc.constantFrom("POST", "HEAD", "OPTIONS", "CONNECT", "get")),
-  ),
-  path: part(
-    ["/", "/?x=1", "/."],
-    fc.oneof(
-      visible.map((text) => `/a${text}`),
-      fc.constantFrom("/chat", "//", "*", "?", "/%2e%2e/x", "/a".repeat(2000)),
-    ),
-  ),
-  upgrade: part(
-    ["Upgrade: websocket", "upgrade: WebSocket", "Upgrade: h2c, websocket"],
-    fc.constantFrom("", "Upgrade: h2c", "Upgrade:", "Upgrade: websockets"),
-  ),
-  connection: part(
-    ["Connection: Upgrade", "CONNECTION: keep-alive, upgrade"],
-    fc.constantFrom("", "Connection: close", "Connection: keep-alive"),
-  ),
-  version: part(
-    ["Sec-WebSocket-Version: 13"],
-    fc.oneof(fc.constant(""), visible.map((text) => `Sec-WebSocket-Version: ${text}`)),
-  ),
-  key: part(
-    ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
-    fc.oneof(fc.constant(""), visible.map((text) => `Sec-WebSocket-Key: ${text}`)),
-  ),
-  origin: part(
-    ["", "Origin: https://good.example"],
-    fc.oneof(
-      visible.map((text) => `Origin: ${text}`),
-      visible.map((text) => `Origin: https://good.example${text}`),
-      fc.constantFrom("Origin:", "Origin: null", "Origin: *", "Origin: http://good.example"),
-    ),
-  ),
-  token: part(
-    ["Authorization: Bearer secret", "Sec-WebSocket-Protocol: relay, bearer.secret"],
-    fc.oneof(
-      visible.map((text) => `Authorization: Bearer ${text}`),
-      visible.map((text) => `Authorization: ${text}`),
-      word.map((text) => `Sec-WebSocket-Protocol: relay, bearer.${text}`),
-      fc.constantFrom(
-        "",
-        "Authorization: Bearer",
-        "Authorization: Bearer secret secret",
-        "Cookie: token=secret",
-      ),
-    ),
-  ),
-};
-
-/** What has no influence if it is understood, and may be refused if not. */
-const EXTRAS = fc.array(
-  fc.oneof(
-    fc.tuple(word, visible).map(([name, value]) => `X-${name}: ${value}`),
-    fc.string({ unit: "binary", minLength: 1, maxLength: 40 }).map((text) =>
-      text.replace(/[\r\n]/g, "")
-    ),
-    fc.constantFrom(
-      "Content-Length: -1",
-      "Content-Length: 5",
-      "Transfer-Encoding: chunked",
-      "Expect: 100-continue",
-      "Host: another",
-      "X-Forwarded-For: , ,unknown",
-      "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
-      `Cookie: ${"x".repeat(8000)}`,
-      " folded",
-      ": no name",
-    ),
-  ),
-  { maxLength: 3 },
-);
-
 for (const transport of ["native", "ws"] as const) {
   Deno.test(`relay on ${transport} admits no request without upgrade, origin and token, and fails on none`, async () => {
     await using relay = await startRelay({
-      server: { transport, auth_tokens_file: tokens, allowed_origins: ["https://good.example"] },
+      server: {
+        transport,
+        auth_tokens_file: tokens,
+        auth_keys_file: keys,
+        allowed_origins: ["https://good.example"],
+      },
     });
     const answers: Record<string, number> = {};
 
@@ -127,7 +43,7 @@ for (const transport of ["native", "ws"] as const) {
       return status;
     }
     const likely = fc.tuple(
-      fc.record(PARTS),
+      fc.record(partsWith(signed)),
       fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, EXTRAS),
     );
     await fc.assert(

@@ -1,0 +1,136 @@
+/**
+ * Requests to join for property tests: mostly what the relay takes, with something wrong here and there.
+ *
+ * @module
+ */
+
+import fc from "fast-check";
+import { forge, fromNow } from "./issuer.ts";
+
+/** A part of a request, and whether it stands in the way of an admission. */
+export interface Part {
+  /** The line, or the piece of one. */
+  text: string;
+  /** Whether it stands in no way. */
+  good: boolean;
+}
+
+/** Mostly one of the good texts, else one of the bad ones; an empty text leaves the part out. */
+function part(good: string[], bad: fc.Arbitrary<string>): fc.Arbitrary<Part> {
+  return fc.oneof(
+    { weight: 12, arbitrary: fc.constantFrom(...good).map((text) => ({ text, good: true })) },
+    {
+      weight: 1,
+      arbitrary: bad.filter((text) => !good.includes(text)).map((text) => ({ text, good: false })),
+    },
+  );
+}
+
+const word = fc.stringMatching(/^[A-Za-z0-9!#$%&'*+.^_|~-]{1,20}$/);
+const visible = fc.stringMatching(/^[\x21-\x7e]{1,40}$/);
+
+/** Tokens like those that the relay takes: signed ones in which a letter is another, and some that nobody signed. */
+const forgeriesOf = (signed: string) =>
+  fc.oneof(
+    fc.tuple(fc.nat(signed.length - 2), word).map(([at, text]) => {
+      return signed.slice(0, at) + text[0] + signed.slice(at + 1);
+    }).filter((token) => token !== signed),
+    fc.tuple(fc.constantFrom("none", "EdDSA", "HS256"), fc.constantFrom("key", undefined), word)
+      .map(([alg, kid, last]) => forge({ alg, kid }, { exp: fromNow(60) }, last)),
+    fc.constantFrom(
+      `${signed}.`,
+      `.${signed}`,
+      signed.slice(0, -4),
+      `${signed}${"x".repeat(9000)}`,
+    ),
+  );
+
+/**
+ * The parts of a request to a relay that takes the tokens `secret` and `secret-too`, a signed one, and pages
+ * of `https://good.example`.
+ */
+export function partsWith(signed: string) {
+  const forged = forgeriesOf(signed);
+  return {
+    method: part(
+      ["GET"],
+      fc.oneof(word, fc.constantFrom("POST", "HEAD", "OPTIONS", "CONNECT", "get")),
+    ),
+    path: part(
+      ["/", "/?x=1", "/."],
+      fc.oneof(
+        visible.map((text) => `/a${text}`),
+        fc.constantFrom("/chat", "//", "*", "?", "/%2e%2e/x", "/a".repeat(2000)),
+      ),
+    ),
+    upgrade: part(
+      ["Upgrade: websocket", "upgrade: WebSocket", "Upgrade: h2c, websocket"],
+      fc.constantFrom("", "Upgrade: h2c", "Upgrade:", "Upgrade: websockets"),
+    ),
+    connection: part(
+      ["Connection: Upgrade", "CONNECTION: keep-alive, upgrade"],
+      fc.constantFrom("", "Connection: close", "Connection: keep-alive"),
+    ),
+    version: part(
+      ["Sec-WebSocket-Version: 13"],
+      fc.oneof(fc.constant(""), visible.map((text) => `Sec-WebSocket-Version: ${text}`)),
+    ),
+    key: part(
+      ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+      fc.oneof(fc.constant(""), visible.map((text) => `Sec-WebSocket-Key: ${text}`)),
+    ),
+    origin: part(
+      ["", "Origin: https://good.example"],
+      fc.oneof(
+        visible.map((text) => `Origin: ${text}`),
+        visible.map((text) => `Origin: https://good.example${text}`),
+        fc.constantFrom("Origin:", "Origin: null", "Origin: *", "Origin: http://good.example"),
+      ),
+    ),
+    token: part(
+      [
+        "Authorization: Bearer secret",
+        "Authorization: Bearer secret-too",
+        "Sec-WebSocket-Protocol: relay, bearer.secret",
+        `Authorization: Bearer ${signed}`,
+        `Sec-WebSocket-Protocol: bearer.${signed}, relay`,
+      ],
+      fc.oneof(
+        forged.map((token) => `Authorization: Bearer ${token}`),
+        forged.map((token) => `Sec-WebSocket-Protocol: relay, bearer.${token}`),
+        visible.map((text) => `Authorization: Bearer ${text}`),
+        visible.map((text) => `Authorization: ${text}`),
+        word.map((text) => `Sec-WebSocket-Protocol: relay, bearer.${text}`),
+        fc.constantFrom(
+          "",
+          "Authorization: Bearer",
+          "Authorization: Bearer secret secret",
+          "Cookie: token=secret",
+        ),
+      ),
+    ),
+  };
+}
+
+/** What has no influence if it is understood, and may be refused if not. */
+export const EXTRAS = fc.array(
+  fc.oneof(
+    fc.tuple(word, visible).map(([name, value]) => `X-${name}: ${value}`),
+    fc.string({ unit: "binary", minLength: 1, maxLength: 40 }).map((text) =>
+      text.replace(/[\r\n]/g, "")
+    ),
+    fc.constantFrom(
+      "Content-Length: -1",
+      "Content-Length: 5",
+      "Transfer-Encoding: chunked",
+      "Expect: 100-continue",
+      "Host: another",
+      "X-Forwarded-For: , ,unknown",
+      "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+      `Cookie: ${"x".repeat(8000)}`,
+      " folded",
+      ": no name",
+    ),
+  ),
+  { maxLength: 3 },
+);
