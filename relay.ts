@@ -217,6 +217,7 @@ function wire<Message, Data>(
   const link = bus &&
     new Link(bus, cluster.patience_seconds, (seconds) => metrics.observePublish(seconds));
   const cutOff = () => link !== null && link.trouble !== null;
+  const reminders = new Reminders();
   const admission = new Admission({ server, limits, access, cutOff });
   const hub: Hub<Message, Data> = new Hub({
     encode: transport.encode,
@@ -228,7 +229,7 @@ function wire<Message, Data>(
     slowClient: limits.slow_client,
     maxMessagesPerSecond: limits.max_messages_per_second || undefined,
     onJoin: ({ peer }) => log.debug("{peer} joined", { peer }),
-    onLeave: ({ peer }, cause) => logLeave(peer, cause),
+    onLeave: ({ peer }, cause) => logLeave(peer, cause, reminders),
     onBatch: (seconds) => metrics.observeBatch(seconds),
   });
   const metrics: Metrics = createMetrics({
@@ -371,11 +372,9 @@ async function reloadTokens(admission: Admission, server: Config["server"]): Pro
 /** What an operator may want to know of each client; what happens to all of them is one line elsewhere. */
 const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "role", "idle"];
 
-/** Those who send without being allowed to may be strangers: one line a minute for each address is enough. */
-const LISTENERS = new Reminders();
-
-function logLeave(peer: string, cause: Cause): void {
-  const known = cause === "role" && !LISTENERS.due(peer.replace(/:\d+$/, ""));
+/** Logs an end; of listeners that send, who may be strangers without end, one a minute for each address. */
+function logLeave(peer: string, cause: Cause, reminders: Reminders): void {
+  const known = cause === "role" && !reminders.due(peer.replace(/:\d+$/, ""));
   if (LOGGED_CAUSES.includes(cause) && !known) {
     log.warn("{peer} evicted: {cause}", { peer, cause });
   } else {
