@@ -49,8 +49,8 @@ const PING_AFTER = SWEEPS / 2;
 /** After so many sweeps in silence a client is evicted: the timeout has passed for certain. */
 const DROP_AFTER = SWEEPS;
 
-/** The bytes of one client that are read before it is the others' turn. */
-const MAX_READ_BYTES = 64 * 1024;
+/** What is read of one client before it is the others' turn: so many bytes, or what takes so long. */
+const MAX_READ = { bytes: 256 * 1024, milliseconds: 4 };
 
 /** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
 const NO_CLOSE_FRAME = 1006;
@@ -67,7 +67,9 @@ class Client implements Connection<Buffer> {
   #unheard = 0; // In sweeps, as is silence: to be unheard and to have nothing left to read.
   #silence = 0;
   #held = false; // By the hub.
-  #readBytes = 0; // In this turn of the event loop, or in several small reads.
+  #readBytes = 0; // In this turn of the event loop, or in several small reads, as is the time for it.
+  #readMilliseconds = 0;
+  #arrivedAt = 0;
 
   constructor(webSocket: WebSocket, socket: Socket, seat: Seat) {
     this.#webSocket = webSocket;
@@ -136,14 +138,20 @@ class Client implements Connection<Buffer> {
     this.gathered = pieces.length;
   }
 
+  /** Is told that something has arrived, before the library reads it. */
+  arrived(): void {
+    this.#arrivedAt = performance.now();
+  }
+
   /**
    * Counts what was read, and lets the other clients have their turn after a good piece of it. That takes
    * a timer that begins after this turn's work: Deno looks at other sockets only when its loop rests.
    */
   read(bytes: number): void {
     this.#readBytes += bytes;
-    if (this.#readBytes < MAX_READ_BYTES) return;
-    this.#readBytes = 0;
+    this.#readMilliseconds += performance.now() - this.#arrivedAt;
+    if (this.#readBytes < MAX_READ.bytes && this.#readMilliseconds < MAX_READ.milliseconds) return;
+    this.#readBytes = this.#readMilliseconds = 0;
     this.#webSocket.pause();
     setImmediate(() => {
       setTimeout(() => {
@@ -192,6 +200,7 @@ export class WsClients {
     const client = new Client(webSocket, socket, seat);
     const member = members.join(client);
     this.#clients.set(client, member);
+    socket.prependListener("data", () => client.arrived());
     socket.on("data", ({ length }: Buffer) => {
       client.gather();
       client.read(length);
