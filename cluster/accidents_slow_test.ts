@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { OneOrder, storm } from "../testing/accidents.ts";
+import { findHole, OneOrder, storm } from "../testing/accidents.ts";
 import { has } from "../testing/daemon.ts";
 
 const here = await has("nats-server", "nats-server");
@@ -25,6 +25,12 @@ Deno.test("OneOrder sees what is missing, mixed up or there twice", () => {
   assertEquals(find(["a 0", "a 1"]), "after a 0 came b 0, and for somebody a 1");
   assertEquals(find(["d 0", "a 1"]), "before a 1 came b 0, and for somebody d 0");
   assertEquals(find(["b 0", "a 0"]), "after b 0 came a 1, and for somebody a 0");
-  assertEquals(find(["b 1", "b 3"]), "b 3 came after b 1");
-  assertEquals(find(["b 1", "d 0", "b 1"]), "b 1 came after b 1");
+  assertEquals(find(["b 1", "d 0", "b 1"]), "something was heard twice");
+});
+
+Deno.test("findHole sees what a sender said and nobody heard", () => {
+  const list = ["a 3", "b 0", "a 4", "b 2"];
+  assertEquals(findHole(list, () => false), "b 2 came after b 0");
+  assertEquals(findHole(list, (name) => name === "b"), null);
+  assertEquals(findHole(list.toReversed(), () => true), "b 0 came after b 2");
 });

@@ -18,7 +18,8 @@ export interface BusListener extends Ordered {
   stateChanged(state: BusState): void;
   /**
    * Is told that messages are certainly missing between the batches before and after this call. A batch that
-   * was appended is delivered all the same: before the call if it is among what is missing, else after it.
+   * was appended is delivered all the same: before the call if it is, or may be, among what is missing, else
+   * after it.
    *
    * @param why For the log: what was found.
    */

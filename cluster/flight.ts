@@ -12,6 +12,9 @@ import { type Envelope, write } from "./wire.ts";
 /** The pause in milliseconds before publishing is tried again. */
 const RETRY_MILLISECONDS = 100;
 
+/** The share of the time within which servers know a message again that is relied upon. */
+const CERTAIN_SHARE = 1 / 2;
+
 /** A batch that is published until the stream certainly has it. */
 export class Flight {
   /** The number of the batch among those of this relay. */
@@ -24,6 +27,7 @@ export class Flight {
   #stored = Promise.withResolvers<number>();
   #acknowledged = false;
   #received = false;
+  #attemptedAt: number | null = null; // The first time, unless it is certain since then that it failed.
   #via: Session | null = null; // The connection over which it is being published.
 
   /** Writes a batch in its form for the stream. */
@@ -44,31 +48,55 @@ export class Flight {
     return this.#received;
   }
 
+  /**
+   * Whether nobody knows if the stream has it, and the servers may not know it again if it came once more.
+   *
+   * @param window The time in milliseconds within which they do.
+   */
+  isDoubtful(window: number): boolean {
+    if (this.#acknowledged || this.#received || this.#attemptedAt === null) return false;
+    return performance.now() - this.#attemptedAt > window * CERTAIN_SHARE;
+  }
+
   /** Ends all attempts: it has its place, as a message of this number. */
   arrive(sequence: number): void {
     this.#received = true;
     this.#stored.resolve(sequence);
   }
 
-  /** Forgets what a stream has said that is gone. */
+  /** Ends all attempts: whether it ever had a place can no longer be told. */
+  abandon(): void {
+    this.#received = true;
+    this.#stored.resolve(0);
+  }
+
+  /** Forgets all attempts: the stream does not have it. */
   forget(): void {
     if (this.#received) return;
     this.#stored = Promise.withResolvers();
     this.#acknowledged = false;
+    this.#attemptedAt = null;
   }
 
   /**
-   * Publishes it over a connection until it is certain that the stream has it, or the connection breaks.
+   * Publishes it over a connection until it is certain that the stream has it, or doubtful, or the connection
+   * breaks.
    *
-   * @param fail Is told of each attempt that failed.
+   * @param fail Is told of each attempt that failed, and of `null` when it becomes doubtful.
    */
-  async publish(session: Session, name: string, fail: (error: unknown) => void): Promise<void> {
+  async publish(
+    session: Session,
+    { name, window }: { name: string; window: number },
+    fail: (error: unknown) => void,
+  ): Promise<void> {
     if (this.#via === session) return;
     this.#via = session;
     // The same id each time: a publish that failed may have been one that arrived.
     const options = { msgID: this.#id, expect: { streamName: name } };
-    while (!this.#acknowledged && !this.#received && !session.closed) {
+    const isWanted = () => !this.#acknowledged && !this.#received && !this.isDoubtful(window);
+    while (isWanted() && !session.closed) {
       const stored = this.#stored;
+      this.#attemptedAt ??= performance.now();
       try {
         const ack = session.client.publish(name, this.payload, options);
         const { seq } = await session.during(ack);
@@ -82,5 +110,6 @@ export class Flight {
       }
     }
     if (this.#via === session) this.#via = null;
+    if (this.isDoubtful(window) && !session.closed) fail(null);
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ConnectionOptions } from "@nats-io/transport-node";
+import { type ConnectionOptions, nanos } from "@nats-io/transport-node";
 import type { Batch } from "../hub.ts";
 import { log } from "../lib/log.ts";
 import { pause } from "../lib/timeout.ts";
@@ -68,6 +68,8 @@ export class NatsBus implements Bus {
   #jumpedTo = 0; // The first message that came although others were missing before it.
   #open: Session | null = null; // What may be published over: the stream was looked at.
   #flight: Flight | null = null;
+  #window = 0; // The time in milliseconds within which the servers know a message again.
+  #publishAt = 0; // The message up to which is to be read before the flight is published.
   #appended = 0;
   #state: BusState = "connected"; // As the listener was told.
   #latest: BusState = "connected"; // As it will have been told.
@@ -204,9 +206,20 @@ export class NatsBus implements Bus {
       this.#origins.clear(); // All that is in the new stream has to be delivered.
       this.#flight?.forget();
     }
+    this.#window = info.config.duplicate_window / nanos(1);
     this.#open = session;
-    if (this.#flight) this.#publish(this.#flight, session);
-    if (loss) await this.#accept(loss, (flight) => this.#stored(flight, session, broke));
+    this.#publishAt = 0;
+    const lostOwn = this.#flight && loss && !loss.anew && this.#flight.isDoubtful(this.#window);
+    if (lostOwn) this.#flight!.abandon();
+    else if (this.#flight) this.#goOnPublishing(this.#flight, session, endOf(info));
+    if (loss) {
+      const tellOwn = lostOwn
+        ? this.#end(this.#flight!)
+        : await this.#findOwn(loss, session, broke);
+      this.#place = loss.next;
+      this.#jumpedTo = 0;
+      this.#lose(loss.why, tellOwn);
+    }
     this.#consumer = await Consumer.open(session, name, this.#place.sequence, {
       receive: (sequence, payload) => this.#receive(sequence, payload),
       broke: (why) => this.#recheck(why),
@@ -215,9 +228,27 @@ export class NatsBus implements Bus {
       throw new Error("the stream changed at this moment");
     }
     if (this.#outbox.paused) this.#consumer.pause();
-    if (this.#flight) await this.#stored(this.#flight, session, broke); // Else nothing gets on.
+    if (this.#flight && this.#publishAt === 0) {
+      await this.#stored(this.#flight, session, broke); // Else nothing gets on.
+    }
     this.#tell("connected");
     this.#consumer.begin();
+  }
+
+  /**
+   * Publishes what is under way. If the servers may not know it again, what the stream holds is read before,
+   * to see whether it is there.
+   */
+  #goOnPublishing(flight: Flight, session: Session, end: Place): void {
+    if (!flight.isDoubtful(this.#window)) this.#publish(flight, session);
+    else if (end.sequence > this.#place.sequence) this.#publishAt = end.sequence;
+    else this.#publishAnew(flight, session);
+  }
+
+  /** Publishes what the stream certainly does not hold. */
+  #publishAnew(flight: Flight, session: Session): void {
+    flight.forget();
+    this.#publish(flight, session);
   }
 
   /** Waits until the stream has a batch, and returns the number of its message. */
@@ -225,26 +256,23 @@ export class NatsBus implements Bus {
     return session.during(Promise.race([flight.stored, broke]));
   }
 
-  /** Reports a loss. A batch of this relay that is among what is missing has its place before it. */
-  async #accept(
-    { why, next, anew }: Loss,
-    stored: (flight: Flight) => Promise<number>,
-  ): Promise<void> {
+  /** Returns what tells of a batch of this relay that is among what is missing, if it is. */
+  async #findOwn(
+    { next, anew }: Loss,
+    session: Session,
+    broke: Promise<never>,
+  ): Promise<(() => void) | undefined> {
     const flight = this.#flight;
-    let tellOwn: (() => void) | undefined;
-    if (flight && !flight.received && !anew) {
-      const sequence = await stored(flight);
-      if (sequence <= next.sequence) tellOwn = this.#land(flight, sequence);
-    }
-    this.#place = next;
-    this.#jumpedTo = 0;
-    this.#lose(why, tellOwn);
+    if (!flight || flight.received || anew) return;
+    const sequence = await this.#stored(flight, session, broke);
+    if (sequence <= next.sequence) return this.#land(flight, sequence);
   }
 
   #publish(flight: Flight, session: Session): void {
-    flight.publish(session, this.#settings.name, (error) => {
-      const gone = (error as Error).name === "JetStreamNotEnabled"; // So is a stream that is gone.
-      if (!gone) this.#complain(error);
+    const stream = { name: this.#settings.name, window: this.#window };
+    flight.publish(session, stream, (error) => {
+      const gone = (error as Error | null)?.name === "JetStreamNotEnabled"; // So is a lost stream.
+      if (error && !gone) this.#complain(error);
       this.#recheck("publishing failed");
     });
   }
@@ -258,6 +286,15 @@ export class NatsBus implements Bus {
     this.#place = { created, sequence };
     this.#stats.batches.in++;
     this.#stats.bytes.in += payload.length;
+    this.#takePayload(payload, sequence);
+    if (this.#publishAt === 0 || sequence < this.#publishAt) return;
+    this.#publishAt = 0;
+    if (this.#flight && !this.#flight.received && this.#open) {
+      this.#publishAnew(this.#flight, this.#open);
+    }
+  }
+
+  #takePayload(payload: Uint8Array, sequence: number): void {
     const reading = read(payload);
     switch (reading.kind) {
       case "batch":
@@ -285,6 +322,10 @@ export class NatsBus implements Bus {
     this.#origins.saw(this.#origin, flight.number);
     this.#stats.batches.out++;
     this.#stats.bytes.out += flight.payload.length;
+    return this.#end(flight);
+  }
+
+  #end(flight: Flight): () => void {
     return () => {
       this.#flight = null;
       this.#listener!.deliver(flight.batch, true);

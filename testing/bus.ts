@@ -131,8 +131,13 @@ export class Speaker implements BusListener, AsyncDisposable {
 /**
  * Says what is wrong with what several listeners heard, each from some point on and without a loss; `null`
  * if it is parts of one order, without a repetition, and each speaker's own order is kept.
+ *
+ * @param mayLack The speakers of which something may never have been in the order.
  */
-export function findDisorder(heard: readonly (readonly string[])[]): string | null {
+export function findDisorder(
+  heard: readonly (readonly string[])[],
+  mayLack: string = "",
+): string | null {
   const longest = heard.reduce((a, b) => a.length >= b.length ? a : b);
   const places = new Map(longest.map((text, i) => [text, i]));
   if (places.size < longest.length) return "something was heard twice";
@@ -150,7 +155,10 @@ export function findDisorder(heard: readonly (readonly string[])[]): string | nu
     const [, name, number] = /^(\D+)(\d+)$/.exec(text) ?? [];
     if (name === undefined) continue;
     const before = last.get(name);
-    if (before !== undefined && Number(number) !== before + 1) {
+    const follows = mayLack.includes(name)
+      ? Number(number) > before!
+      : Number(number) === before! + 1;
+    if (before !== undefined && !follows) {
       return `${text} came after ${name}${before}`;
     }
     last.set(name, Number(number));

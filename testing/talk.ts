@@ -16,13 +16,14 @@ export class Talker implements AsyncDisposable {
   closed: Closed | null = null;
   /** The number of messages that it has sent. */
   sent = 0;
-  readonly #name: string;
+  /** Its name, the beginning of all that it says. */
+  readonly name: string;
   readonly #client: Client;
   #talking = false;
   #talk: Promise<void> = Promise.resolve();
 
   private constructor(name: string, client: Client) {
-    this.#name = name;
+    this.name = name;
     this.#client = client;
     client.closed.then((closed) => this.closed = closed);
     client.listen((message) => this.heard.push(String(message)));
@@ -35,7 +36,7 @@ export class Talker implements AsyncDisposable {
 
   /** Says one thing. */
   say(): void {
-    this.#client.send(`${this.#name} ${this.sent++}`);
+    this.#client.send(`${this.name} ${this.sent++}`);
   }
 
   /** Says one thing after the other, some milliseconds apart. */
@@ -57,18 +58,18 @@ export class Talker implements AsyncDisposable {
 
   /** Whether it has heard the last that it has said. */
   get hasHeardItself(): boolean {
-    return this.sent === 0 || this.heard.includes(`${this.#name} ${this.sent - 1}`);
+    return this.sent === 0 || this.heard.includes(`${this.name} ${this.sent - 1}`);
   }
 
   /** Waits until it has heard all that it has said. */
   async hearsItself(): Promise<void> {
-    await until(() => this.hasHeardItself, `${this.#name} to hear itself`);
+    await until(() => this.hasHeardItself, `${this.name} to hear itself`);
   }
 
   /** Checks that it heard each of its own messages once and in order. */
   assertHeardItself(): void {
-    const own = this.heard.filter((message) => message.startsWith(`${this.#name} `));
-    assertEquals(own, Array.from({ length: this.sent }, (_, i) => `${this.#name} ${i}`));
+    const own = this.heard.filter((message) => message.startsWith(`${this.name} `));
+    assertEquals(own, Array.from({ length: this.sent }, (_, i) => `${this.name} ${i}`));
   }
 
   /** Falls silent and closes the connection. */
