@@ -110,7 +110,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       maxBatchDeliveries,
       maxBacklogBytes: options.maxBacklogBytes,
       evictSlow: slowClient === "disconnect" ? (member) => this.#evict(member, "slow") : null,
-      ordered: options.shared !== undefined,
+      unpack: options.shared?.unpack ?? null,
       onBatch: (seconds) => options.onBatch?.(seconds),
     }, this.#tally);
     this.#courier = options.shared

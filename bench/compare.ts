@@ -4,14 +4,15 @@
  *     git worktree add /tmp/before HEAD~1
  *     deno run -A bench/compare.ts /tmp/before [ROUNDS [NAME]]
  *
- * Each round measures both in turn, under each load and on each transport, and prints the ratios of
- * server CPU a delivery and of deliveries a second, this tree's to the other's: median, and the range.
+ * Each round measures both in turn, under each load and on each transport, and two relays with NATS, and
+ * prints the ratios of server CPU a delivery, of deliveries a second and of the latency, this tree's to the
+ * other's: median, and the range.
  *
  * @module
  */
 
 import type { Result } from "./load.ts";
-import { findPeers, relay } from "./peers.ts";
+import { cluster, installPackages, type Peer, relay } from "./peers.ts";
 import { type Load, Server } from "./server.ts";
 
 const STANDARD: Load = { clients: 500, senders: 1, size: 128, warmup: 0.5, seconds: 1.5 };
@@ -20,7 +21,14 @@ const LOADS: Readonly<Record<string, Load>> = {
   "1 sender, 1 in flight": { ...STANDARD, window: 1 },
   "1 sender, 16 in flight": { ...STANDARD, window: 16 },
   "16 senders, 4 in flight": { ...STANDARD, senders: 16, window: 4 },
+  "1,000 messages a second": { ...STANDARD, senders: 10, rate: 1000 },
   "1 sender, 16 in flight, one stuck": { ...STANDARD, window: 16, size: 1024, stuck: 1 },
+};
+
+const PEERS: Readonly<Record<string, (root?: string) => Peer>> = {
+  ws: (root) => relay("ws", root),
+  native: (root) => relay("native", root),
+  cluster: (root) => cluster(2, "", root),
 };
 
 const [before, rounds = "5", name = ""] = Deno.args;
@@ -28,13 +36,12 @@ if (before === undefined) {
   console.error("Want the folder of the other tree, and perhaps the number of rounds and a name");
   Deno.exit(2);
 }
-const temporary = await Deno.makeTempDir();
-await findPeers(temporary); // Installs the load generator's runtime.
-for (const transport of ["ws", "native"] as const) {
-  const peers = [relay(transport), relay(transport, `${await Deno.realPath(before)}/`)];
+await installPackages();
+for (const [what, peerOf] of Object.entries(PEERS)) {
+  const peers = [peerOf(), peerOf(`${await Deno.realPath(before)}/`)];
   for (const [load, job] of Object.entries(LOADS)) {
-    if (!`${transport} ${load}`.includes(name)) continue;
-    const cpu: number[] = [], speed: number[] = [];
+    if (!`${what} ${load}`.includes(name)) continue;
+    const cpu: number[] = [], speed: number[] = [], latency: number[] = [];
     for (let round = 0; round < Number(rounds); round++) {
       const results: Result[] = [];
       for (const peer of round % 2 === 0 ? peers : peers.toReversed()) {
@@ -46,11 +53,12 @@ for (const transport of ["ws", "native"] as const) {
       const rate = (result: Result) => result.deliveries / result.seconds;
       cpu.push(cost(own) / cost(other));
       speed.push(rate(own) / rate(other));
+      latency.push(own.latency!.p50 / other.latency!.p50);
     }
-    console.log(`${transport}, ${load}: CPU a delivery ${spread(cpu)}, speed ${spread(speed)}`);
+    const ratios = `CPU a delivery ${spread(cpu)}, speed ${spread(speed)}, p50 ${spread(latency)}`;
+    console.log(`${what}, ${load}: ${ratios}`);
   }
 }
-await Deno.remove(temporary, { recursive: true });
 Deno.exit();
 
 function spread(ratios: number[]): string {

@@ -54,10 +54,14 @@ export class Courier<Message, Data> {
       this.#paused = false;
       order.resume();
     }
+    this.#send();
+  }
+
+  #send(): void {
     if (this.#underway || this.#room.queue.length === 0) return;
     this.#underway = this.#room.take(this.#bounds);
     const frames = this.#shared.pack(this.#underway.map(({ message }) => message));
-    order.append([{ room: ROOM, ...frames }]);
+    this.#shared.order.append([{ room: ROOM, ...frames }]);
   }
 
   /** Takes in the next batch of the order. */
@@ -70,6 +74,7 @@ export class Courier<Message, Data> {
     }
     const section = batch.find(({ room }) => room === ROOM);
     if (section) this.#arrive(section, sent);
+    this.#send(); // Before what has arrived is delivered: this one is on its way meanwhile.
     if (this.#paused || this.#room.arrivedBytes <= MAX_ARRIVED_BYTES) return;
     this.#paused = true;
     this.#shared.order.pause();
@@ -80,14 +85,10 @@ export class Courier<Message, Data> {
     const { messages: most } = this.#room.batchBounds();
     for (let from = 0; from < frames.ends.length; from += most) {
       const piece = cut(frames, from, from + most);
-      const payloadBytes = payloadBytesOf(piece);
-      const messages = piece.ends.length;
       const own = sent.slice(from, from + most);
       this.#room.arrive({
-        encoded: this.#shared.unpack(piece),
-        messages,
-        payloadBytes,
-        bytes: payloadBytes + MESSAGE_BYTES * messages,
+        ...piece,
+        payloadBytes: payloadBytesOf(piece),
         origins: this.#echo || own.length === 0
           ? null
           : own.map(({ sender, bytes }) => ({ sender, bytes })),

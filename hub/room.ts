@@ -8,9 +8,11 @@
  * @module
  */
 
+import { Arrivals, type Piece } from "./arrivals.ts";
 import type { Encoded } from "./connection.ts";
 import { type Entry, Log, type Origin } from "./log.ts";
 import type { Tracked } from "./member.ts";
+import type { Frames } from "./order.ts";
 import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
 import {
   type BatchBounds,
@@ -51,8 +53,11 @@ export interface RoomOptions<Message, Data> {
   readonly highWaterBytes?: number;
   /** Ends the membership of a member that fell off; without it messages are skipped for it. */
   readonly evictSlow: ((member: Tracked<Message, Data>) => void) | null;
-  /** Whether others decide the order: what is queued is taken, and comes back through {@link Room.arrive}. */
-  readonly ordered: boolean;
+  /**
+   * Turns frames into the pieces that connections write, where others decide the order: what is queued is
+   * taken, and comes back through {@link Room.arrive}. `null` where the room decides it.
+   */
+  readonly unpack: ((frames: Frames) => Encoded<Data>) | null;
   /** Called after a batch was handed to the members at the head, with the time that took. */
   onBatch(seconds: number): void;
 }
@@ -77,9 +82,7 @@ export class Room<Message, Data> {
   readonly #ready = new Set<Tracked<Message, Data>>(); // The members at the head.
   readonly #laggards = new Set<Tracked<Message, Data>>();
   readonly #dismissed = new Set<Tracked<Message, Data>>(); // Told to go away; they are given nothing more.
-  /** The bytes that have arrived and are yet to be delivered. */
-  arrivedBytes = 0;
-  #arrived: Entry<Data>[] = []; // What has its place in the order of others, and is yet to be delivered.
+  readonly #arrivals = new Arrivals();
   #underway = 0; // The number of messages that were taken and have not come back.
   readonly #highWater: number;
   #closing = false;
@@ -106,8 +109,12 @@ export class Room<Message, Data> {
 
   /** The number of messages that are yet to be delivered. */
   get waiting(): number {
-    return this.queue.length + this.#underway +
-      this.#arrived.reduce((sum, { messages }) => sum + messages, 0);
+    return this.queue.length + this.#underway + this.#arrivals.messages;
+  }
+
+  /** The bytes that have arrived and are yet to be delivered. */
+  get arrivedBytes(): number {
+    return this.#arrivals.bytes;
   }
 
   /** The bytes that the relay holds for a member: in its socket, and in the log from its position on. */
@@ -133,7 +140,7 @@ export class Room<Message, Data> {
   }
 
   get #hasMore(): boolean {
-    return this.queue.length > 0 || this.#underway > 0 || this.#arrived.length > 0;
+    return this.queue.length > 0 || this.#underway > 0 || this.#arrivals.messages > 0;
   }
 
   /** Takes what is queued to where the order is decided; it is to come back through {@link Room.arrive}. */
@@ -144,21 +151,18 @@ export class Room<Message, Data> {
   }
 
   /**
-   * Takes in the next batch of an order that others decide.
+   * Takes in what comes next in an order that others decide.
    *
    * @param own How many messages of {@link Room.take} have come back with it.
    */
-  arrive(entry: Entry<Data>, own: number): void {
+  arrive(piece: Piece, own: number): void {
     this.#underway -= own;
-    if (this.size === 0) return;
-    this.#arrived.push(entry);
-    this.arrivedBytes += entry.bytes;
+    if (this.size > 0) this.#arrivals.push(piece);
   }
 
   /** Forgets what has arrived and was not delivered. */
   forget(): void {
-    this.#arrived = [];
-    this.arrivedBytes = 0;
+    this.#arrivals.clear();
   }
 
   /** Tells every member to go away, once it has been given what is queued, or at once if that cannot be. */
@@ -183,18 +187,25 @@ export class Room<Message, Data> {
   turn(at: number): number | null {
     this.#pace.tick(at);
     const rest = this.#feed();
+    if (this.#hasNext && this.#underway > 0 && this.#arrivals.mayWait(at)) {
+      return PAUSE_MILLISECONDS;
+    }
     if (this.#hasNext) {
       this.#findLaggards();
       if (this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
-      else if (!this.#options.ordered) this.#moveOthers();
+      else if (!this.#ordered) this.#moveOthers();
     }
     if (this.#hasNext) return PAUSE_MILLISECONDS;
     if (this.#closing && !this.#hasMore) this.#dismissReady();
     return this.#laggards.size > 0 ? rest : null;
   }
 
+  get #ordered(): boolean {
+    return this.#options.unpack !== null;
+  }
+
   get #hasNext(): boolean {
-    return this.#options.ordered ? this.#arrived.length > 0 : this.queue.length > 0;
+    return this.#ordered ? this.#arrivals.messages > 0 : this.queue.length > 0;
   }
 
   /** Gives laggards what their sockets take, and returns when to look at them again. */
@@ -251,7 +262,7 @@ export class Room<Message, Data> {
 
   /** Counts those at the head that keep up with a flood; `null` if nobody floods. */
   #bystanders(): number | null {
-    if (this.#options.ordered) return null; // What others put in order cannot wait alone.
+    if (this.#ordered) return null; // What others put in order cannot wait alone.
     const { now } = this.#pace;
     let flood = false;
     const many = this.queue.length >= FLOOD_MESSAGES;
@@ -281,8 +292,12 @@ export class Room<Message, Data> {
     const { evictSlow } = this.#options;
     const fallen = [...this.#laggards].filter((member) => this.#isFalling(member));
     if (evictSlow) fallen.forEach(evictSlow);
-    if (this.#options.ordered) this.#deliverArrived();
-    else this.#deliver(this.#encode(this.queue.take(this.batchBounds())));
+    const bounds = this.batchBounds();
+    this.#deliver(
+      this.#ordered
+        ? this.#unpack(this.#arrivals.take(bounds))
+        : this.#encode(this.queue.take(bounds)),
+    );
     if (!evictSlow) { for (const member of fallen) this.#skip(member); }
   }
 
@@ -304,19 +319,6 @@ export class Room<Message, Data> {
     return { bytes: MAX_BATCH_BYTES, messages };
   }
 
-  /** Delivers what has arrived, as far as it is no more than one batch may be. */
-  #deliverArrived(): void {
-    let { bytes, messages } = this.batchBounds(), count = 0;
-    do {
-      const entry = this.#arrived[count++];
-      this.#deliver(entry);
-      this.arrivedBytes -= entry.bytes;
-      bytes -= entry.bytes;
-      messages -= entry.messages;
-    } while (count < this.#arrived.length && bytes > 0 && messages > 0);
-    this.#arrived.splice(0, count);
-  }
-
   #encode(batch: Queued<Message, Tracked<Message, Data>>[]): Entry<Data> {
     const payloadBytes = batch.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#tally.messages += batch.length;
@@ -330,6 +332,16 @@ export class Room<Message, Data> {
     };
   }
 
+  #unpack({ frames, ends, payloadBytes, origins }: Piece): Entry<Data> {
+    return {
+      encoded: this.#options.unpack!({ frames, ends }),
+      messages: ends.length,
+      payloadBytes,
+      bytes: payloadBytes + MESSAGE_BYTES * ends.length,
+      origins,
+    };
+  }
+
   #deliver(entry: Entry<Data>): void {
     const started = performance.now();
     this.#log.append(entry, this.#laggards.size > 0, this.#pace.now);
@@ -340,7 +352,8 @@ export class Room<Message, Data> {
       }
       this.#count(this.#ready.size * entry.messages, this.#ready.size * entry.payloadBytes);
     }
-    this.#options.onBatch((performance.now() - started) / 1000);
+    this.#arrivals.deliveryMilliseconds = performance.now() - started;
+    this.#options.onBatch(this.#arrivals.deliveryMilliseconds / 1000);
   }
 
   /** Writes a batch to one member, without its own messages where these are not for it. */

@@ -36,7 +36,7 @@ function setUp(changes: Partial<RoomOptions<string, string>> & { drop?: boolean 
   const room: Room<string, string> = new Room({
     encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
     echo: true,
-    ordered: false,
+    unpack: null,
     maxBatchDeliveries: Infinity,
     maxBacklogBytes: MAX_BACKLOG,
     highWaterBytes: HIGH_WATER,

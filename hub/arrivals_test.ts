@@ -1,0 +1,70 @@
+import { assert, assertEquals } from "@std/assert";
+import { Arrivals, type Piece } from "./arrivals.ts";
+import { MESSAGE_BYTES } from "./queue.ts";
+
+/** So many messages of one byte in frames of three, each with the given number in it. */
+function piece(number: number, messages: number, origins: Piece["origins"] = null): Piece {
+  return {
+    frames: new Uint8Array(3 * messages).fill(number),
+    ends: Array.from({ length: messages }, (_, i) => 3 * (i + 1)),
+    payloadBytes: messages,
+    origins,
+  };
+}
+
+const EVERYTHING = { bytes: Infinity, messages: Infinity };
+
+Deno.test("Arrivals puts together what arrived, in its order", () => {
+  const arrivals = new Arrivals();
+  arrivals.push(piece(1, 2));
+  arrivals.push(piece(2, 1));
+  assertEquals([arrivals.messages, arrivals.bytes], [3, 3 + 3 * MESSAGE_BYTES]);
+  assertEquals(arrivals.take(EVERYTHING), {
+    frames: new Uint8Array([1, 1, 1, 1, 1, 1, 2, 2, 2]),
+    ends: [3, 6, 9],
+    payloadBytes: 3,
+    origins: null,
+  });
+  assertEquals([arrivals.messages, arrivals.bytes], [0, 0]);
+});
+
+Deno.test("Arrivals does not copy a piece that is alone", () => {
+  const arrivals = new Arrivals();
+  const only = piece(1, 2);
+  arrivals.push(only);
+  assert(arrivals.take(EVERYTHING) === only);
+});
+
+Deno.test("Arrivals takes as many pieces as the bounds allow, and one in any case", () => {
+  const arrivals = new Arrivals();
+  for (const number of [1, 2, 3, 4]) arrivals.push(piece(number, 2));
+  const cost = 2 * (1 + MESSAGE_BYTES);
+  assertEquals(arrivals.take({ bytes: Infinity, messages: 5 }).ends.length, 4);
+  assertEquals(arrivals.take({ bytes: 2 * cost - 1, messages: Infinity }).ends.length, 2);
+  assertEquals(arrivals.take({ bytes: 1, messages: 1 }).frames[0], 4);
+});
+
+Deno.test("Arrivals knows the origins of one's own messages between those of others", () => {
+  const arrivals = new Arrivals();
+  const own = { sender: "alice", bytes: 1 };
+  arrivals.push(piece(1, 2));
+  arrivals.push(piece(2, 1, [own]));
+  const { origins } = arrivals.take(EVERYTHING);
+  assertEquals(origins!.map(({ sender }) => sender), [null, null, "alice"]);
+});
+
+Deno.test("Arrivals wait for what is on its way a quarter of what a delivery takes, and not again", () => {
+  const arrivals = new Arrivals();
+  arrivals.deliveryMilliseconds = 8;
+  arrivals.push(piece(1, 1));
+  assert(arrivals.mayWait(100) && arrivals.mayWait(101.9));
+  arrivals.push(piece(2, 1));
+  assert(!arrivals.mayWait(102));
+  arrivals.take({ bytes: 1, messages: 1 });
+  assert(!arrivals.mayWait(103));
+  arrivals.take(EVERYTHING);
+  arrivals.push(piece(3, 1));
+  assert(arrivals.mayWait(104));
+  arrivals.deliveryMilliseconds = 1000;
+  assert(arrivals.mayWait(113.9) && !arrivals.mayWait(114));
+});

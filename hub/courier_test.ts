@@ -1,0 +1,66 @@
+import { assertEquals } from "@std/assert";
+import { type Batch, Hub } from "../hub.ts";
+import { FakeConnection } from "../testing/fake_connection.ts";
+import { endOfTurn } from "../testing/wait.ts";
+
+/** A hub whose order is decided by the test; each message is a frame of three bytes, written as text. */
+function setUp() {
+  const events: string[] = [];
+  const batches: Batch[] = [];
+  class Socket extends FakeConnection {
+    override write(frames: string): void {
+      events.push(`${this.peer} is given ${frames}`);
+    }
+  }
+  const hub = new Hub<string, string>({
+    encode: () => {
+      throw new Error("the order is not the hub's");
+    },
+    shared: {
+      order: {
+        maxBatchBytes: 1000,
+        append(batch) {
+          batches.push(batch);
+          events.push(`${textOf(batch)} is appended`);
+        },
+        pause: () => {},
+        resume: () => {},
+      },
+      pack: framesOf,
+      unpack: ({ frames }) => ({ all: [textOf([{ frames }])], slice: () => [] }),
+    },
+    maxMessageBytes: 100,
+    maxBacklogBytes: 1000,
+  });
+  return { hub, events, batches, alice: hub.join(new Socket("alice")) };
+}
+
+const framesOf = (messages: readonly string[]) => ({
+  frames: Uint8Array.from(messages.flatMap((text) => [0x81, 1, text.charCodeAt(0)])),
+  ends: messages.map((_, i) => 3 * (i + 1)),
+});
+
+const textOf = (batch: readonly { frames: Uint8Array }[]) =>
+  batch.map(({ frames }) => String.fromCharCode(...frames.filter((_, i) => i % 3 === 2))).join();
+
+const batchOf = (messages: string): Batch => [{ room: "/", ...framesOf([...messages]) }];
+
+Deno.test("Hub writes batches of the shared order that arrived together as one", async () => {
+  const { hub, events } = setUp();
+  hub.deliver(batchOf("ab"), false);
+  hub.deliver(batchOf("c"), false);
+  await endOfTurn();
+  assertEquals(events, ["alice is given abc"]);
+  assertEquals(hub.stats().deliveries, 3);
+});
+
+Deno.test("Hub appends what is queued as soon as the batch before is back, and delivers that then", async () => {
+  const { hub, events, batches, alice } = setUp();
+  hub.publish(alice, "a", 1);
+  await endOfTurn();
+  for (const text of ["b", "c"]) hub.publish(alice, text, 1);
+  await endOfTurn();
+  hub.deliver(batches[0], true);
+  await endOfTurn();
+  assertEquals(events, ["a is appended", "bc is appended", "alice is given a"]);
+});
