@@ -1,6 +1,7 @@
 /**
- * The benchmark: `deno task bench`, `deno task bench --quick`, or `--report` to write the report again
- * from `bench/results.json`.
+ * The benchmark: `deno task bench`, with `--cluster` that of relays that act as one, with `--quick` a short
+ * form of either, or `--report` to write the report again from `bench/results.json` and
+ * `bench/cluster.json`.
  *
  * Every round measures all peers in turn, so that whatever else the machine does meets all of them;
  * what is reported are medians over the rounds, and ratios within a round.
@@ -8,14 +9,14 @@
  * @module
  */
 
-import { descriptorLimit } from "../lib/descriptors.ts";
-import { type CertificateFiles, makeCertificate } from "../testing/certificate.ts";
+import { makeCertificate } from "../testing/certificate.ts";
 import { sleep } from "../testing/wait.ts";
-import { VERSION } from "../lib/version.ts";
-import { findPeers, type Peer, type Skipped } from "./peers.ts";
+import { benchCluster } from "./cluster.ts";
+import { findPeers } from "./peers.ts";
 import { report } from "./report.ts";
-import type { Results, Run } from "./results.ts";
-import { type Load, PINNED, Server } from "./server.ts";
+import type { Results } from "./results.ts";
+import { Rounds } from "./rounds.ts";
+import type { Load, Server } from "./server.ts";
 
 /** How thorough a benchmark is; times in seconds. */
 interface Effort {
@@ -44,9 +45,6 @@ const QUICK: Effort = {
   idle: [1000],
 };
 
-/** What a server needs of its file descriptors besides those of its clients; the relay on `ws` most. */
-const SPARE_DESCRIPTORS = 400;
-
 /** Peers for which the dependence on clients and sizes is measured: the others only lengthen it. */
 const SCALED = /^(relay|Bun|Go|Deno)/;
 
@@ -54,47 +52,15 @@ const DIRECTORY = new URL(".", import.meta.url).pathname;
 
 async function bench(effort: Effort, quick: boolean): Promise<Results> {
   const temporary = await Deno.makeTempDir();
-  const started = performance.now();
-  const runs: Run[] = [];
-  const skipped: Skipped[] = [];
-  const say = (text: string) => {
-    const seconds = ((performance.now() - started) / 1000).toFixed(0).padStart(4);
-    console.log(`${seconds} s  ${text}`);
-  };
+  const rounds = new Rounds(effort.rounds);
+  const measure = rounds.measure.bind(rounds);
   try {
-    const { peers, skipped: missing } = await findPeers(temporary);
-    const skip = (name: string, why: string) => {
-      skipped.push({ name, why });
-      say(`SKIPPED: ${name}: ${why}`);
-    };
-    for (const { name, why } of missing) skip(name, why);
+    const { peers, skipped } = await findPeers(temporary);
+    for (const each of skipped) rounds.skip(each);
     const certificate = await makeCertificate(temporary, "bench").catch(() => undefined);
-    if (!certificate) skip("TLS", "openssl, which makes the certificate, is not installed");
-
-    /** Measures one thing for each of some peers, in rounds. */
-    const measure = async (
-      name: string,
-      x: number,
-      which: readonly Peer[],
-      look: (server: Server) => Promise<Partial<Run>>,
-      certificate?: CertificateFiles,
-    ) => {
-      for (let round = 0; round < effort.rounds; round++) {
-        for (const peer of which) {
-          try {
-            await using server = await Server.start(peer, certificate);
-            const seen = await look(server);
-            const { startSeconds } = server;
-            runs.push({ measure: name, x, round, peer: peer.name, startSeconds, ...seen });
-          } catch (error) {
-            const failure = (error as Error).message;
-            runs.push({ measure: name, x, round, peer: peer.name, failure });
-            say(`FAILED: ${peer.name}: ${failure}`);
-          }
-        }
-        say(`${name} ${x}, round ${round + 1} of ${effort.rounds}`);
-      }
-    };
+    if (!certificate) {
+      rounds.skip({ name: "TLS", why: "openssl, which makes the certificate, is not installed" });
+    }
     const { warmup, seconds } = effort;
     const standard: Load = { clients: 500, senders: 1, window: 16, size: 128, warmup, seconds };
     const loaded = (changes: Partial<Load>) => async (server: Server) => ({
@@ -112,7 +78,9 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
 
     const speeds = peers.map(({ name }) =>
       Math.min(
-        ...runs.filter((run) => run.peer === name && run.measure === "one sender" && run.result)
+        ...rounds.runs.filter((run) =>
+          run.peer === name && run.measure === "one sender" && run.result
+        )
           .map(({ result }) => result!.messages / result!.seconds),
       )
     );
@@ -124,14 +92,7 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
       loaded({ window: undefined, rate, seconds: 2 * seconds }),
     );
 
-    const limit = descriptorLimit() ?? Infinity;
-    const possible = (counts: number[]) =>
-      counts.filter((clients) => {
-        const enough = clients + SPARE_DESCRIPTORS <= limit;
-        if (!enough) skip(`${clients} clients`, `a process may open only ${limit} files here`);
-        return enough;
-      });
-    for (const clients of possible(effort.idle)) {
+    for (const clients of rounds.possible(effort.idle)) {
       await measure("idle", clients, peers, async (server) => {
         const before = server.memory();
         const load = { ...standard, clients, seconds: 0 };
@@ -143,7 +104,7 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
       });
     }
     const few = peers.filter(({ name }) => SCALED.test(name));
-    for (const clients of possible(effort.clients)) {
+    for (const clients of rounds.possible(effort.clients)) {
       await measure("clients", clients, few, loaded({ clients }));
     }
     for (const size of effort.sizes) {
@@ -160,53 +121,25 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
         return { result, memory: [before, after] };
       });
     }
-    return {
-      when: new Date().toISOString(),
-      quick,
-      seconds: (performance.now() - started) / 1000,
-      version: VERSION,
-      commit: await commit(),
-      machine: await machine(),
-      pinned: PINNED,
-      latencyRate: rate,
-      peers: peers.map(({ name, version }) => ({ name, version })),
-      skipped,
-      runs,
-    };
+    return { ...await rounds.circumstances(peers, quick), latencyRate: rate };
   } finally {
     await Deno.remove(temporary, { recursive: true });
   }
 }
 
-async function commit(): Promise<string> {
-  const git = async (...args: string[]) => {
-    const { stdout } = await new Deno.Command("git", { args, cwd: DIRECTORY }).output();
-    return new TextDecoder().decode(stdout).trim();
-  };
-  const dirty = await git("status", "--porcelain", "--", ":!bench/results*", ":!bench/RESULTS.md");
-  return `${await git("rev-parse", "--short", "HEAD")}${dirty ? ", with uncommitted changes" : ""}`;
-}
-
-async function machine(): Promise<string> {
-  const [, model] = /model name\s*: (.*)/.exec(await Deno.readTextFile("/proc/cpuinfo")) ?? [];
-  const memory = Math.round(Deno.systemMemoryInfo().total / 2 ** 30);
-  const cores = navigator.hardwareConcurrency;
-  return `${
-    model ?? "unknown processor"
-  }, ${cores} cores, ${memory} GiB, Linux ${Deno.osRelease()}`;
-}
-
-const RESULTS = `${DIRECTORY}results.json`;
-const unknown = Deno.args.filter((arg) => arg !== "--quick" && arg !== "--report");
-if (unknown.length > 0 || Deno.args.length > 1) {
-  console.error(`Want --quick, --report or nothing, got ${Deno.args.join(" ")}`);
+const flags = new Set(Deno.args);
+const [quick, cluster, reportOnly] = ["--quick", "--cluster", "--report"].map((flag) =>
+  flags.delete(flag)
+);
+if (flags.size > 0 || reportOnly && (quick || cluster)) {
+  console.error(`Want --quick, --cluster, both, --report or nothing, got ${Deno.args.join(" ")}`);
   Deno.exit(2);
 }
-if (Deno.args[0] !== "--report") {
-  const quick = Deno.args[0] === "--quick";
-  const results = await bench(quick ? QUICK : FULL, quick);
-  await Deno.writeTextFile(RESULTS, `${JSON.stringify(results, null, 1)}\n`);
+if (!reportOnly) {
+  const results = await (cluster ? benchCluster(quick) : bench(quick ? QUICK : FULL, quick));
+  const file = `${DIRECTORY}${cluster ? "cluster" : "results"}.json`;
+  await Deno.writeTextFile(file, `${JSON.stringify(results, null, 1)}\n`);
 }
-await report(JSON.parse(await Deno.readTextFile(RESULTS)), DIRECTORY);
+await report(DIRECTORY, DIRECTORY);
 console.log(`Written: ${DIRECTORY}RESULTS.md`);
 Deno.exit();

@@ -28,10 +28,10 @@ for (const pace of [{ window: 4 }, { rate: 100 }]) {
   });
 }
 
-Deno.test("RESULTS.md and its plots show what results.json says", async () => {
+Deno.test("RESULTS.md and its plots show what results.json and cluster.json say", async () => {
   await using folder = await tempFolder();
   const directory = `${folder.path}/`;
-  await report(JSON.parse(await Deno.readTextFile(`${DIRECTORY}results.json`)), directory);
+  await report(DIRECTORY, directory);
   const files = [...Deno.readDirSync(directory)].map(({ name }) => name);
   assert(files.includes("RESULTS.md") && files.some((name) => name.endsWith(".svg")));
   for (const file of files) {

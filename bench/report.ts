@@ -6,97 +6,23 @@
 
 import * as vega from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";
-import type { Results, Run } from "./results.ts";
+import {
+  circumstances,
+  failures,
+  type Figure,
+  median,
+  Runs,
+  short,
+  spread,
+  table,
+} from "./figures.ts";
+import { clusterMarkdown } from "./report_cluster.ts";
+import type { Circumstances, Results } from "./results.ts";
 
 /** A server that was busier than this share of its core was saturated. */
 const SATURATED = 0.9;
 
 const OURS = /^relay/;
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-/** Three digits that mean something. */
-function short(value: number): string {
-  if (!Number.isFinite(value)) return "–";
-  if (value === 0) return "0";
-  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toLocaleString("en", { maximumFractionDigits: digits, maximumSignificantDigits: 3 });
-}
-
-/** A median with its spread. */
-function spread(values: number[]): string {
-  if (values.length === 0) return "–";
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  return values.length > 1
-    ? `${short(median(values))} (${short(low)}–${short(high)})`
-    : short(values[0]);
-}
-
-/** What one run comes to; `null` where it has no such figure. */
-const FIGURES = {
-  deliveries: ({ result }: Run) => result && result.deliveries / result.seconds,
-  cpu: ({ result }: Run) =>
-    result && result.deliveries > 0 ? result.serverCpuSeconds / result.deliveries * 1e6 : undefined,
-  busy: ({ result }: Run) => result && result.serverCpuSeconds / result.seconds,
-  load: ({ result }: Run) => result && result.loadCpuSeconds / result.seconds,
-  p50: ({ result }: Run) => result?.latency?.p50,
-  p99: ({ result }: Run) => result?.latency?.p99,
-  p999: ({ result }: Run) => result?.latency?.p999,
-  idle: ({ memory, x }: Run) => memory && (memory[1] - memory[0]) / x / 1024,
-  grown: ({ memory }: Run) => memory && (memory[1] - memory[0]) / 2 ** 20,
-  accepted: ({ result, x }: Run) => result && x / result.connectSeconds,
-  start: ({ startSeconds }: Run) => startSeconds && startSeconds * 1000,
-} satisfies Record<string, (run: Run) => number | undefined>;
-
-type Figure = keyof typeof FIGURES;
-
-/** The runs of a benchmark, to be asked for figures. */
-class Runs {
-  constructor(readonly all: readonly Run[]) {}
-
-  /** Every value of a figure for one peer, one a round. */
-  values(measure: string | null, peer: string, figure: Figure, x?: number): number[] {
-    return this.all
-      .filter((run) => measure === null || run.measure === measure)
-      .filter((run) => run.peer === peer && (x === undefined || run.x === x))
-      .map(FIGURES[figure])
-      .filter((value) => value !== undefined);
-  }
-
-  /** Ratios to a reference within each round. */
-  ratios(measure: string, peer: string, reference: string, figure: Figure): number[] {
-    const of = (name: string, round: number) => {
-      const run = this.all.find((run) =>
-        run.measure === measure && run.peer === name && run.round === round
-      );
-      return run && FIGURES[figure](run);
-    };
-    const rounds = new Set(
-      this.all.filter((run) => run.measure === measure).map((run) => run.round),
-    );
-    return [...rounds].map((round) => of(peer, round)! / of(reference, round)!)
-      .filter(Number.isFinite);
-  }
-
-  xs(measure: string): number[] {
-    return [...new Set(this.all.filter((run) => run.measure === measure).map(({ x }) => x))];
-  }
-
-  peers(measure: string): string[] {
-    return [...new Set(this.all.filter((run) => run.measure === measure).map(({ peer }) => peer))];
-  }
-}
-
-function table(head: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, i) => i === 0 ? "---" : "---:")), ...rows.map(line)].join(
-    "\n",
-  );
-}
 
 const REFERENCE = "Bun, publish";
 
@@ -168,7 +94,6 @@ function markdown(results: Results): string {
       spread(runs.values("idle", peer, "accepted", 1000)),
     ]),
   );
-  const failures = results.runs.filter(({ failure }) => failure);
   return `# Results
 
 Written by \`deno task bench${results.quick ? " --quick" : ""}\`; the figures are in
@@ -179,13 +104,7 @@ smallest and the largest. ${
       : "Ratios are taken within a round, in which all were measured in turn."
   }
 
-- ${results.when}, ${short(results.seconds / 60)} minutes; relay ${results.version}, commit
-  ${results.commit}
-- ${results.machine}; server and load generator ${
-    results.pinned ? "each on cores of their own" : "NOT pinned to different cores"
-  }
-- ${results.peers.map(({ name, version }) => `${name}: ${version}`).join("; ")}
-${results.skipped.map(({ name, why }) => `- **Skipped: ${name}**: ${why}`).join("\n")}
+${circumstances(results)}
 
 ## Deliveries
 
@@ -251,15 +170,7 @@ ${byX(runs, "size", "deliveries", "bytes")}
 
 ${stuck(runs)}
 
-${
-    failures.length === 0
-      ? "No run failed."
-      : `**Failed runs**\n\n${
-        failures.map(({ measure, x, round, peer, failure }) =>
-          `- ${measure} ${x}, round ${round + 1}: ${peer}: ${failure}`
-        ).join("\n")
-      }`
-  }
+${failures(results)}
 `;
 }
 
@@ -384,8 +295,10 @@ async function draw(file: string, spec: TopLevelSpec): Promise<void> {
   await Deno.writeTextFile(file, `${await view.toSVG()}\n`);
 }
 
-/** Writes the report and its plots into a directory. */
-export async function report(results: Results, directory: string): Promise<void> {
+/** Writes the report and its plots into a directory, from the results in another one. */
+export async function report(from: string, directory: string): Promise<void> {
+  const read = async (name: string) => JSON.parse(await Deno.readTextFile(`${from}${name}.json`));
+  const results: Results = await read("results"), cluster: Circumstances = await read("cluster");
   const runs = new Runs(results.runs);
   const all = (measure: string, figure: Figure, x?: number) =>
     runs.peers(measure).map((peer) => ({ peer, values: runs.values(measure, peer, figure, x) }));
@@ -420,5 +333,12 @@ export async function report(results: Results, directory: string): Promise<void>
     lines("One sender, 100 clients", "bytes a message", "deliveries a second", curve("size")),
   );
   const tried = await Deno.readTextFile(TRIED);
-  await Deno.writeTextFile(`${directory}RESULTS.md`, `${markdown(results)}\n${tried}`);
+  await Deno.writeTextFile(
+    `${directory}RESULTS.md`,
+    [
+      markdown(results),
+      clusterMarkdown(cluster),
+      tried,
+    ].join("\n"),
+  );
 }

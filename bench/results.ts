@@ -1,5 +1,5 @@
 /**
- * What the benchmark measured: `bench/results.json`.
+ * What the benchmark measured: `bench/results.json`, and for relays that act as one `bench/cluster.json`.
  *
  * @module
  */
@@ -26,8 +26,8 @@ export interface Run {
   readonly failure?: string;
 }
 
-/** A whole benchmark. */
-export interface Results {
+/** A benchmark: when, where, with what and what was seen. */
+export interface Circumstances {
   readonly when: string;
   readonly quick: boolean;
   /** How long it took. */
@@ -38,9 +38,13 @@ export interface Results {
   readonly machine: string;
   /** Whether server and load had cores of their own. */
   readonly pinned: boolean;
-  /** Messages a second at which latency was measured. */
-  readonly latencyRate: number;
   readonly peers: readonly { name: string; version: string }[];
   readonly skipped: readonly { name: string; why: string }[];
   readonly runs: readonly Run[];
+}
+
+/** The benchmark of one server. */
+export interface Results extends Circumstances {
+  /** Messages a second at which latency was measured. */
+  readonly latencyRate: number;
 }

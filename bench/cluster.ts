@@ -1,0 +1,43 @@
+/**
+ * The benchmark of relays that act as one, beside the relay alone and what people would otherwise use. All
+ * servers and their engine share the first core, so that what they cost together can be compared.
+ *
+ * @module
+ */
+
+import { findClusterPeers } from "./peers.ts";
+import type { Circumstances } from "./results.ts";
+import { Rounds } from "./rounds.ts";
+import type { Load, Server } from "./server.ts";
+
+/** The number of clients of most measurements. */
+const CLIENTS = 1000;
+
+/** The senders whose latency is measured; they are spread evenly over the relays. */
+const TIMED_SENDERS = 10;
+
+/** Measures everything. */
+export async function benchCluster(quick: boolean): Promise<Circumstances> {
+  const rounds = new Rounds(quick ? 1 : 5);
+  const { peers, skipped } = await findClusterPeers();
+  for (const each of skipped) rounds.skip(each);
+  const relays = peers.filter(({ protocol }) => protocol === undefined);
+  const standard: Load = {
+    ...{ clients: CLIENTS, senders: 1, size: 128 },
+    ...quick ? { warmup: 0.5, seconds: 0.8 } : { warmup: 1.5, seconds: 2 },
+  };
+  const loaded = (changes: Partial<Load>) => async (server: Server) => ({
+    result: await server.load({ ...standard, ...changes }),
+  });
+  const timed = (clients: number, rate: number) =>
+    loaded({ clients, rate, senders: TIMED_SENDERS });
+
+  for (const clients of rounds.possible(quick ? [100, CLIENTS] : [100, CLIENTS, 5000])) {
+    await rounds.measure("one sender", clients, peers, loaded({ clients, window: 16 }));
+  }
+  await rounds.measure("16 senders", CLIENTS, peers, loaded({ senders: 16, window: 4 }));
+  await rounds.measure("latency, 1,000 clients", 1000, relays, timed(CLIENTS, 1000));
+  await rounds.measure("latency, 100 clients", 1000, relays, timed(100, 1000));
+  await rounds.measure("latency of all", 100, peers, timed(100, 100));
+  return await rounds.circumstances(peers, quick);
+}

@@ -1,0 +1,152 @@
+/**
+ * The figures of a report: what was measured, in medians and ranges, as text.
+ *
+ * @module
+ */
+
+import type { Result } from "./load.ts";
+import type { Circumstances, Run } from "./results.ts";
+
+/** The value in the middle. */
+export function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Three digits that mean something. */
+export function short(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toLocaleString("en", { maximumFractionDigits: digits, maximumSignificantDigits: 3 });
+}
+
+/** A median with its spread. */
+export function spread(values: number[]): string {
+  if (values.length === 0) return "–";
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return values.length > 1
+    ? `${short(median(values))} (${short(low)}–${short(high)})`
+    : short(values[0]);
+}
+
+/** Processes that act as one have an engine, and it is the first. */
+function engineSeconds({ serversCpuSeconds }: Result): number {
+  return serversCpuSeconds?.length > 1 ? serversCpuSeconds[0] : 0;
+}
+
+/** What one run comes to; `null` where it has no such figure. */
+const FIGURES = {
+  deliveries: ({ result }: Run) => result && result.deliveries / result.seconds,
+  cpu: ({ result }: Run) =>
+    result && result.deliveries > 0 ? result.serverCpuSeconds / result.deliveries * 1e6 : undefined,
+  busy: ({ result }: Run) => result && result.serverCpuSeconds / result.seconds,
+  load: ({ result }: Run) => result && result.loadCpuSeconds / result.seconds,
+  p50: ({ result }: Run) => result?.latency?.p50,
+  p99: ({ result }: Run) => result?.latency?.p99,
+  p999: ({ result }: Run) => result?.latency?.p999,
+  ownP50: ({ result }: Run) => result?.ownLatency?.p50,
+  ownP99: ({ result }: Run) => result?.ownLatency?.p99,
+  ownP999: ({ result }: Run) => result?.ownLatency?.p999,
+  foreignP50: ({ result }: Run) => result?.foreignLatency?.p50,
+  foreignP99: ({ result }: Run) => result?.foreignLatency?.p99,
+  foreignP999: ({ result }: Run) => result?.foreignLatency?.p999,
+  engine: ({ result }: Run) =>
+    result && result.deliveries > 0 ? engineSeconds(result) / result.deliveries * 1e6 : undefined,
+  relays: ({ result }: Run) =>
+    result && result.deliveries > 0
+      ? (result.serverCpuSeconds - engineSeconds(result)) / result.deliveries * 1e6
+      : undefined,
+  idle: ({ memory, x }: Run) => memory && (memory[1] - memory[0]) / x / 1024,
+  grown: ({ memory }: Run) => memory && (memory[1] - memory[0]) / 2 ** 20,
+  accepted: ({ result, x }: Run) => result && x / result.connectSeconds,
+  start: ({ startSeconds }: Run) => startSeconds && startSeconds * 1000,
+} satisfies Record<string, (run: Run) => number | undefined>;
+
+/** The name of one of them. */
+export type Figure = keyof typeof FIGURES;
+
+/** The runs of a benchmark, to be asked for figures. */
+export class Runs {
+  /** Takes over the runs. */
+  constructor(readonly all: readonly Run[]) {}
+
+  /** Every value of a figure for one peer, one a round. */
+  values(measure: string | null, peer: string, figure: Figure, x?: number): number[] {
+    return this.all
+      .filter((run) => measure === null || run.measure === measure)
+      .filter((run) => run.peer === peer && (x === undefined || run.x === x))
+      .map(FIGURES[figure])
+      .filter((value) => value !== undefined);
+  }
+
+  /** Ratios to a reference within each round. */
+  ratios(measure: string, peer: string, reference: string, figure: Figure, x?: number): number[] {
+    return this.#pairs(measure, peer, reference, figure, x).map(([value, other]) => value / other);
+  }
+
+  /** Differences to a reference within each round. */
+  differences(measure: string, peer: string, reference: string, figure: Figure): number[] {
+    return this.#pairs(measure, peer, reference, figure).map(([value, other]) => value - other);
+  }
+
+  #pairs(
+    measure: string,
+    peer: string,
+    reference: string,
+    figure: Figure,
+    x?: number,
+  ): [number, number][] {
+    const runs = this.all.filter((run) =>
+      run.measure === measure && (x === undefined || run.x === x)
+    );
+    const of = (name: string, round: number) => {
+      const run = runs.find((run) => run.peer === name && run.round === round);
+      return (run && FIGURES[figure](run)) ?? NaN;
+    };
+    return [...new Set(runs.map(({ round }) => round))]
+      .map((round): [number, number] => [of(peer, round), of(reference, round)])
+      .filter((pair) => pair.every(Number.isFinite));
+  }
+
+  /** What was varied. */
+  xs(measure: string): number[] {
+    return [...new Set(this.all.filter((run) => run.measure === measure).map(({ x }) => x))];
+  }
+
+  /** What was measured. */
+  peers(measure: string): string[] {
+    return [...new Set(this.all.filter((run) => run.measure === measure).map(({ peer }) => peer))];
+  }
+}
+
+/** A table: the first column is text, the others are numbers. */
+export function table(head: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map((_, i) => i === 0 ? "---" : "---:")), ...rows.map(line)].join(
+    "\n",
+  );
+}
+
+/** When, where and with what a benchmark was run, as a list. */
+export function circumstances(results: Circumstances): string {
+  const { when, seconds, version, commit, machine, pinned, peers, skipped } = results;
+  return `- ${when}, ${short(seconds / 60)} minutes; relay ${version}, commit
+  ${commit}
+- ${machine}; server and load generator ${
+    pinned ? "each on cores of their own" : "NOT pinned to different cores"
+  }
+- ${peers.map(({ name, version }) => `${name}: ${version}`).join("; ")}
+${skipped.map(({ name, why }) => `- **Skipped: ${name}**: ${why}`).join("\n")}`;
+}
+
+/** Which runs of a benchmark failed. */
+export function failures({ runs }: Circumstances): string {
+  const failed = runs.filter(({ failure }) => failure);
+  if (failed.length === 0) return "No run failed.";
+  const lines = failed.map(({ measure, x, round, peer, failure }) =>
+    `- ${measure} ${x}, round ${round + 1}: ${peer}: ${failure}`
+  );
+  return `**Failed runs**\n\n${lines.join("\n")}`;
+}

@@ -1,0 +1,180 @@
+/**
+ * The part of the report on relays that act as one.
+ *
+ * @module
+ */
+
+import {
+  circumstances,
+  failures,
+  type Figure,
+  median,
+  Runs,
+  short,
+  spread,
+  table,
+} from "./figures.ts";
+import { SOCKET_IO_WITH_REDIS } from "./peers.ts";
+import type { Circumstances } from "./results.ts";
+
+const ALONE = "one relay alone", TWO = "2 relays with NATS";
+
+/** What was wanted before it was measured. */
+const AIMS = {
+  oneSender: 1.4,
+  sixteenSenders: 1.8,
+  p50: 1.5,
+  socketIo: 1 / 5,
+};
+
+const PEER = " × Socket.IO with Redis";
+
+const CLIENTS = 1000;
+
+/** Writes the section. */
+export function clusterMarkdown(results: Circumstances): string {
+  const runs = new Runs(results.runs);
+  return `## Relays that act as one
+
+Written by \`deno task bench --cluster${results.quick ? " --quick" : ""}\`; the figures are in
+[cluster.json](cluster.json), ${results.runs.length} runs, medians and ranges as above.${
+    results.quick ? " **This was the quick form: a single short round.**" : ""
+  }
+Messages of 128 bytes on \`ws\`; the clients are spread evenly over the relays. **Relays and engine
+share one core**, so CPU a delivery is what they take together, and deliveries a second are what one
+core yields. That shows what a cluster costs. It does not show what it gains: with a core for each
+relay there are more deliveries, and the latency does not contain the work of the other relay. Where
+"their core" is near 1 the latency is mostly that of waiting for it; where a server was far from that
+under a load without pauses, other work of the machine was in its way. The stream of NATS is in a file,
+as by default.
+
+${circumstances(results)}
+
+What was wanted, for 1,000 clients:
+
+${aims(runs)}
+
+One sender with 16 messages on their way, 1,000 clients:
+
+${throughput(runs, "one sender")}
+
+16 senders with 4 each, 1,000 clients:
+
+${throughput(runs, "16 senders")}
+
+How the cost falls as clients a relay grow: CPU a delivery of all together, µs, with one sender and 16
+on their way; in the lines below as a multiple of the relay alone, and NATS by itself, µs.
+
+${growth(runs)}
+
+Latency at 1,000 messages a second from 10 senders, 1,000 clients, that is a million deliveries a
+second; Socket.IO cannot do that:
+
+${latency(runs, "latency, 1,000 clients")}
+
+The same with 100 clients:
+
+${latency(runs, "latency, 100 clients")}
+
+100 messages a second with 100 clients, which all can do:
+
+${latency(runs, "latency of all")}
+
+Socket.IO promises less: it hands a message to the clients of its own process without waiting for
+Redis, so those of two processes do not see one order, and what Redis does not deliver is missed in
+silence. nchan with Redis was not measured: its package is not installed here.
+
+${failures(results)}
+`;
+}
+
+function aims(runs: Runs): string {
+  const cpu = (measure: string, reference: string) =>
+    runs.ratios(measure, TWO, reference, "cpu", CLIENTS);
+  const row = (what: string, most: number, unit: string, values: number[]) => [
+    what,
+    `${short(most)}${unit}`,
+    `${spread(values)}${unit}`,
+    median(values) <= most ? "reached" : "**missed**",
+  ];
+  return table(["two relays and NATS together", "at most", "measured", ""], [
+    row("CPU a delivery, 1 sender", AIMS.oneSender, " × alone", cpu("one sender", ALONE)),
+    row("CPU a delivery, 16 senders", AIMS.sixteenSenders, " × alone", cpu("16 senders", ALONE)),
+    row(
+      "p50 at 1,000 messages a second, more than alone",
+      AIMS.p50,
+      " ms",
+      runs.differences("latency, 1,000 clients", TWO, ALONE, "p50"),
+    ),
+    row("CPU a delivery, 1 sender", AIMS.socketIo, PEER, cpu("one sender", SOCKET_IO_WITH_REDIS)),
+    row("CPU a delivery, 16 senders", AIMS.socketIo, PEER, cpu("16 senders", SOCKET_IO_WITH_REDIS)),
+  ]);
+}
+
+function throughput(runs: Runs, measure: string): string {
+  return table(
+    [
+      "",
+      "deliveries a second",
+      "CPU a delivery, µs",
+      "alone as 1",
+      "of the servers",
+      "of the engine",
+      "their core",
+      "load generator's core",
+      "p50 of one's own, ms",
+    ],
+    runs.peers(measure).map((peer) => {
+      const value = (figure: Figure) => runs.values(measure, peer, figure, CLIENTS);
+      return [
+        peer,
+        ...(["deliveries", "cpu"] as const).map((figure) => spread(value(figure))),
+        spread(runs.ratios(measure, peer, ALONE, "cpu", CLIENTS)),
+        spread(value("relays")),
+        peer === ALONE ? "–" : spread(value("engine")),
+        short(median(value("busy"))),
+        short(median(value("load"))),
+        spread(value("ownP50")),
+      ];
+    }),
+  );
+}
+
+function growth(runs: Runs): string {
+  const measure = "one sender";
+  const xs = runs.xs(measure);
+  const clustered = runs.peers(measure).filter((peer) => peer !== ALONE);
+  const row = (name: string, values: (x: number) => number[]) => [
+    name,
+    ...xs.map((x) => spread(values(x))),
+  ];
+  return table(["clients in all", ...xs.map((x) => x.toLocaleString("en"))], [
+    ...runs.peers(measure).map((peer) => row(peer, (x) => runs.values(measure, peer, "cpu", x))),
+    ...clustered.map((peer) =>
+      row(`${peer}, alone as 1`, (x) => runs.ratios(measure, peer, ALONE, "cpu", x))
+    ),
+    row(`NATS of ${TWO}`, (x) => runs.values(measure, TWO, "engine", x)),
+  ]);
+}
+
+function latency(runs: Runs, measure: string): string {
+  const columns = [
+    ["to any client, p50, ms", "p50"],
+    ["p99", "p99"],
+    ["p99.9", "p999"],
+    ["one's own, p50, ms", "ownP50"],
+    ["p99", "ownP99"],
+    ["p99.9", "ownP999"],
+    ["of another relay, p50, ms", "foreignP50"],
+    ["p99", "foreignP99"],
+    ["p99.9", "foreignP999"],
+  ] as const;
+  return table(
+    ["", ...columns.map(([heading]) => heading), "their core"],
+    runs.peers(measure).map((peer) => [
+      peer,
+      ...columns.map(([, figure]) => spread(runs.values(measure, peer, figure))),
+      short(median(runs.values(measure, peer, "busy"))),
+    ]),
+  );
+}

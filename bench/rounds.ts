@@ -1,0 +1,117 @@
+/**
+ * Rounds of measurements: every round measures all peers in turn, so that whatever else the machine does
+ * meets all of them.
+ *
+ * @module
+ */
+
+import type { CertificateFiles } from "../testing/certificate.ts";
+import { VERSION } from "../lib/version.ts";
+import { descriptorLimit } from "../lib/descriptors.ts";
+import type { Peer, Skipped } from "./peers.ts";
+import type { Circumstances, Run } from "./results.ts";
+import { PINNED, Server } from "./server.ts";
+
+/** What a server needs of its file descriptors besides those of its clients; the relay on `ws` most. */
+const SPARE_DESCRIPTORS = 400;
+
+const DIRECTORY = new URL(".", import.meta.url).pathname;
+
+/** What was measured so far, and what could not be. */
+export class Rounds {
+  /** The runs, in the order in which they were made. */
+  readonly runs: Run[] = [];
+  /** What was left out. */
+  readonly skipped: Skipped[] = [];
+  readonly #rounds: number;
+  readonly #started = performance.now();
+
+  /** Begins a benchmark that measures each thing so many times. */
+  constructor(rounds: number) {
+    this.#rounds = rounds;
+  }
+
+  /** Leaves something out. */
+  skip({ name, why }: Skipped): void {
+    this.skipped.push({ name, why });
+    this.#say(`SKIPPED: ${name}: ${why}`);
+  }
+
+  /** Leaves out those numbers of clients for which a process may not open enough files. */
+  possible(counts: readonly number[]): number[] {
+    const limit = descriptorLimit() ?? Infinity;
+    return counts.filter((clients) => {
+      const enough = clients + SPARE_DESCRIPTORS <= limit;
+      const name = `${clients} clients`;
+      if (!enough) this.skip({ name, why: `a process may open only ${limit} files here` });
+      return enough;
+    });
+  }
+
+  /** Measures one thing for each of some peers, in rounds. */
+  async measure(
+    name: string,
+    x: number,
+    peers: readonly Peer[],
+    look: (server: Server) => Promise<Partial<Run>>,
+    certificate?: CertificateFiles,
+  ): Promise<void> {
+    for (let round = 0; round < this.#rounds; round++) {
+      for (const peer of peers) {
+        try {
+          await using server = await Server.start(peer, certificate);
+          const seen = await look(server);
+          const { startSeconds } = server;
+          this.runs.push({ measure: name, x, round, peer: peer.name, startSeconds, ...seen });
+        } catch (error) {
+          const failure = (error as Error).message;
+          this.runs.push({ measure: name, x, round, peer: peer.name, failure });
+          this.#say(`FAILED: ${peer.name}: ${failure}`);
+        }
+      }
+      this.#say(`${name} ${x}, round ${round + 1} of ${this.#rounds}`);
+    }
+  }
+
+  /** Tells when, where and with what it was measured. */
+  async circumstances(peers: readonly Peer[], quick: boolean): Promise<Circumstances> {
+    return {
+      when: new Date().toISOString(),
+      quick,
+      seconds: this.#seconds,
+      version: VERSION,
+      commit: await commit(),
+      machine: await machine(),
+      pinned: PINNED,
+      peers: peers.map(({ name, version }) => ({ name, version })),
+      skipped: this.skipped,
+      runs: this.runs,
+    };
+  }
+
+  get #seconds(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
+
+  #say(text: string): void {
+    console.log(`${this.#seconds.toFixed(0).padStart(4)} s  ${text}`);
+  }
+}
+
+async function commit(): Promise<string> {
+  const git = async (...args: string[]) => {
+    const { stdout } = await new Deno.Command("git", { args, cwd: DIRECTORY }).output();
+    return new TextDecoder().decode(stdout).trim();
+  };
+  const dirty = await git("status", "--porcelain", "--", ":!bench/*.json", ":!bench/*.md");
+  return `${await git("rev-parse", "--short", "HEAD")}${dirty ? ", with uncommitted changes" : ""}`;
+}
+
+async function machine(): Promise<string> {
+  const [, model] = /model name\s*: (.*)/.exec(await Deno.readTextFile("/proc/cpuinfo")) ?? [];
+  const memory = Math.round(Deno.systemMemoryInfo().total / 2 ** 30);
+  const cores = navigator.hardwareConcurrency;
+  return `${
+    model ?? "unknown processor"
+  }, ${cores} cores, ${memory} GiB, Linux ${Deno.osRelease()}`;
+}
