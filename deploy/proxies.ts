@@ -14,9 +14,9 @@ import { replaced } from "./replaced.ts";
 export interface Site {
   /** A folder for its files. */
   readonly folder: TempFolder;
-  /** The relays, each as host and port or, for nginx only, `unix:` and a path; at most two. */
+  /** The relays, each as host and port or, for nginx only, `unix:` and a path. */
   readonly relays: readonly string[];
-  /** The certificate to show; Caddy can do without. */
+  /** The certificate to show. Default: no TLS. */
   readonly certificate?: CertificateFiles;
 }
 
@@ -28,14 +28,18 @@ type Prepare = (site: Site, port: number) => Promise<{
 
 const PREPARE: Record<string, Prepare> = {
   async nginx({ folder, relays, certificate }, port) {
-    const [first, second] = relays;
+    const servers = relays.map((relay) => `server ${relay} max_fails=0;`);
     const site = replaced(await Deno.readTextFile(`${ROOT}deploy/nginx.conf`), {
-      "listen 443 ssl;": `listen 127.0.0.1:${port} ssl;`,
+      "listen 443 ssl;": `listen 127.0.0.1:${port}${certificate ? " ssl" : ""};`,
       "listen [::]:443 ssl;": "",
-      "/etc/letsencrypt/live/relay.example.com/fullchain.pem": certificate!.cert_file,
-      "/etc/letsencrypt/live/relay.example.com/privkey.pem": certificate!.key_file,
-      "127.0.0.1:8443": first,
-      ...second ? { "127.0.0.1:8444": second } : { "server 127.0.0.1:8444 fail_timeout=2s;": "" },
+      "ssl_certificate /etc/letsencrypt/live/relay.example.com/fullchain.pem;": certificate
+        ? `ssl_certificate ${certificate.cert_file};`
+        : "",
+      "ssl_certificate_key /etc/letsencrypt/live/relay.example.com/privkey.pem;": certificate
+        ? `ssl_certificate_key ${certificate.key_file};`
+        : "",
+      "server 127.0.0.1:8443 max_fails=0;": servers.join("\n"),
+      "server 127.0.0.1:8444 max_fails=0;": "",
     });
     const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
       .map((name) => `${name}_temp_path ${folder.path}/${name};`).join("\n");

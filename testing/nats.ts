@@ -4,6 +4,7 @@
  * @module
  */
 
+import { freePort } from "./daemon.ts";
 import { bounded, until } from "./wait.ts";
 import { type TempFolder, tempFolder } from "./temp.ts";
 
@@ -46,6 +47,18 @@ export class NatsServer implements AsyncDisposable {
       throw error;
     }
     return server;
+  }
+
+  /** Starts servers that share JetStream; each knows the ways to all. */
+  static async startCluster(count: number): Promise<NatsServer[]> {
+    const ports = Array.from({ length: count }, freePort);
+    const routes = ports.map((port) => `nats-route://127.0.0.1:${port}`).join(", ");
+    return await Promise.all(ports.map((port, i) =>
+      NatsServer.start({
+        config: `server_name: n${i}\n` +
+          `cluster { name: test, listen: "127.0.0.1:${port}", routes: [${routes}] }\n`,
+      })
+    ));
   }
 
   /** Where clients connect. */

@@ -14,6 +14,8 @@ export class Talker implements AsyncDisposable {
   readonly heard: string[] = [];
   /** How its connection ended; `null` while it lasts. */
   closed: Closed | null = null;
+  /** Resolves when its connection has ended. */
+  readonly ended: Promise<unknown>;
   /** The number of messages that it has sent. */
   sent = 0;
   /** Its name, the beginning of all that it says. */
@@ -25,13 +27,17 @@ export class Talker implements AsyncDisposable {
   private constructor(name: string, client: Client) {
     this.name = name;
     this.#client = client;
-    client.closed.then((closed) => this.closed = closed);
+    this.ended = client.closed.then((closed) => this.closed = closed);
     client.listen((message) => this.heard.push(String(message)));
   }
 
   /** Connects to a relay. */
-  static async join(relay: { url: string }, name: string): Promise<Talker> {
-    return new Talker(name, await connect(relay));
+  static async join(
+    relay: { url: string },
+    name: string,
+    options?: WebSocketOptions,
+  ): Promise<Talker> {
+    return new Talker(name, await connect(relay, options));
   }
 
   /** Says one thing. */
