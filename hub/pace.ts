@@ -27,8 +27,8 @@ const BUDGET_MILLISECONDS = { calm: 1000, flood: 5000 };
 /** The share of passing time by which a spent budget grows again. */
 const REGROWTH = 0.01;
 
-/** The most that counts as one step of time: if the process itself stood still, no member is at fault. */
-const LONGEST_STEP_MILLISECONDS = 50;
+/** How much later than meant a look may be for that time to count: if this process was held up, so were others. */
+const LATENESS_MILLISECONDS = 5;
 
 /** A lagging member. */
 export interface Straggler {
@@ -80,10 +80,15 @@ export class Pace {
   readonly #calm = new Budget(BUDGET_MILLISECONDS.calm);
   readonly #flood = new Budget(BUDGET_MILLISECONDS.flood);
 
-  /** Moves the time on; to be called whenever the room is looked at. `at` is a clock's milliseconds. */
-  tick(at: number): void {
+  /**
+   * Moves the time on; to be called whenever the room is looked at.
+   *
+   * @param at A clock's milliseconds.
+   * @param rest The milliseconds after which the room was to be looked at again.
+   */
+  tick(at: number, rest: number): void {
     const passed = Math.max(0, at - this.#at);
-    const step = Math.min(passed, LONGEST_STEP_MILLISECONDS);
+    const step = Math.min(passed, rest + LATENESS_MILLISECONDS);
     this.#calm.tick(passed, step);
     this.#flood.tick(passed, step);
     this.now += step;
@@ -95,11 +100,11 @@ export class Pace {
     const behind = [...stragglers];
     const falling = behind.filter(({ falling }) => falling);
     if (!falling.some((each) => this.#tookWithin(PATIENT_MILLISECONDS, each))) return true;
-    const keepingUp = bystanders();
-    if (keepingUp === 0) return false;
+    const inFlood = bystanders();
+    if ((inFlood ?? ready) === 0) return false;
     const alive = behind.filter((each) => this.#tookWithin(ALIVE_MILLISECONDS, each));
     if (alive.some(({ falling }) => falling) && isCrowd(alive.length, ready)) return false;
-    const flooded = keepingUp !== null;
+    const flooded = inFlood !== null;
     const worthIt = falling.some((each) => this.#tookWithin(this.#patience(each, flooded), each));
     return !worthIt || !(flooded ? this.#flood : this.#calm).spend();
   }

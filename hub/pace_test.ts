@@ -4,7 +4,7 @@ import { Pace, type Situation, type Straggler } from "./pace.ts";
 /** Looks every millisecond until the head may move on, and returns how long that took; 60 s at most. */
 function pauseOf(pace: Pace, situation: () => Situation, at: number): number {
   for (let passed = 0; passed < 60_000; passed++) {
-    pace.tick(at + passed);
+    pace.tick(at + passed, 1);
     if (pace.mayMoveOn(situation())) return passed;
   }
   return Infinity;
@@ -12,7 +12,7 @@ function pauseOf(pace: Pace, situation: () => Situation, at: number): number {
 
 function setUp() {
   const pace = new Pace();
-  pace.tick(0);
+  pace.tick(0, 1);
   return pace;
 }
 
@@ -79,6 +79,6 @@ Deno.test("Pace holds a flood for a second for a member that takes nothing, long
 Deno.test("Pace does not blame members for a time in which the process stood still", () => {
   const pace = setUp();
   const member = { tookAt: pace.now, laggedAt: 0, falling: true };
-  pace.tick(10_000);
+  pace.tick(10_000, 1);
   assert(!pace.mayMoveOn(situation(1, [member])));
 });

@@ -83,6 +83,7 @@ export class Room<Message, Data> {
   readonly #laggards = new Set<Tracked<Message, Data>>();
   readonly #dismissed = new Set<Tracked<Message, Data>>(); // Told to go away; they are given nothing more.
   readonly #arrivals = new Arrivals();
+  #rest = PAUSE_MILLISECONDS; // The time from the last turn until the next was to be.
   #underway = 0; // The number of messages that were taken and have not come back.
   readonly #highWater: number;
   #closing = false;
@@ -186,19 +187,20 @@ export class Room<Message, Data> {
    * @returns The milliseconds until the next turn; `null` if there is nothing to do until somebody publishes.
    */
   turn(at: number): number | null {
-    this.#pace.tick(at);
-    const rest = this.#feed();
-    if (this.#hasNext && this.#underway > 0 && this.#arrivals.mayWait(at)) {
-      return PAUSE_MILLISECONDS;
-    }
-    if (this.#hasNext) {
-      this.#findLaggards();
-      if (this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
-      else if (!this.#ordered) this.#moveOthers();
-    }
-    if (this.#hasNext) return PAUSE_MILLISECONDS;
+    this.#pace.tick(at, this.#rest);
+    this.#rest = this.#feed();
+    if (this.#hasNext) this.#advance(at);
+    if (this.#hasNext) return this.#rest = PAUSE_MILLISECONDS;
     if (this.#closing && !this.#hasMore) this.#dismissReady();
-    return this.#laggards.size > 0 ? rest : null;
+    return this.#laggards.size > 0 ? this.#rest : null;
+  }
+
+  /** Delivers what is next, if it is time for that. */
+  #advance(at: number): void {
+    if (this.#underway > 0 && this.#arrivals.mayWait(at)) return;
+    this.#findLaggards();
+    if (this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
+    else if (!this.#ordered) this.#moveOthers();
   }
 
   get #ordered(): boolean {

@@ -50,7 +50,7 @@ const PING_AFTER = SWEEPS / 2;
 const DROP_AFTER = SWEEPS;
 
 /** What is read of one client before it is the others' turn: so many bytes, or what takes so long. */
-const MAX_READ = { bytes: 256 * 1024, milliseconds: 4 };
+const MAX_READ = { bytes: 256 * 1024, milliseconds: 2 };
 
 /** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
 const NO_CLOSE_FRAME = 1006;
