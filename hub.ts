@@ -1,5 +1,5 @@
 /**
- * The hub: members, one queue, one order for all.
+ * The hub: rooms and their members, one order a room, and nobody held up.
  *
  * The hub is plain data and synchronous methods. It knows nothing of sockets, configuration, logs or
  * metrics: a transport hands it a {@link Connection} for each open client and calls
@@ -12,11 +12,14 @@ import { type Cause, type Connection, type Ending, EVICTIONS } from "./hub/conne
 import type { Eviction, Member, Membership } from "./hub/connection.ts";
 import { Courier } from "./hub/courier.ts";
 import { Tracked } from "./hub/member.ts";
+import { LocalSource } from "./hub/local_source.ts";
 import type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
 import type { Batch, Ordered } from "./hub/order.ts";
-import { FLOOD_BYTES, Line } from "./hub/queue.ts";
+import { FLOOD_BYTES, Line, QUANTUM_BYTES } from "./hub/queue.ts";
 import { TokenBucket } from "./hub/rate_limit.ts";
-import { Room } from "./hub/room.ts";
+import { Room, type RoomOptions } from "./hub/room.ts";
+import { SharedSource } from "./hub/shared_source.ts";
+import { Turns } from "./hub/turns.ts";
 
 export {
   type Cause,
@@ -30,6 +33,7 @@ export {
 } from "./hub/connection.ts";
 export type { HubOptions, HubStats, SharedOrder, ShutdownReport } from "./hub/options.ts";
 export type { Batch, Frames, Order, Ordered, Section } from "./hub/order.ts";
+export { MOST_HEAD_BYTES } from "./hub/order.ts";
 
 /** Members that are told to go away, some at a time, so that they do not all come back at once. */
 export interface Parting {
@@ -39,19 +43,20 @@ export interface Parting {
   next(count: number): void;
 }
 
-/** The bytes that may wait for their place in the order, or this many of the largest messages. */
+/** The bytes that may wait for their place in the order, over all rooms, or this many of the largest messages. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024, MAX_QUEUED_MESSAGES = 4;
 
 /** The deliveries that the waiting messages of one sender may come to. */
 const MAX_QUEUED_DELIVERIES = 2 ** 21;
 
 /**
- * Relays every message to every member, in one order for all.
+ * Relays every message to every member of the sender's room, in one order for all of them.
  *
- * Messages that come in during one turn of the event loop are queued and leave together at its end, as
+ * A room is there as long as somebody is in it. Messages that come in during one turn of the event loop are queued and leave together at its end, as
  * one batch, or as several of a bounded size, one a turn. A member that does not take them as fast is
  * fed at its own pace, and evicted once it is too far behind; the others do not wait for it. A sender
  * with too much waiting is not read from for a while, or, where the transport cannot stop that, evicted.
+ * Rooms have nothing in common but the memory for what waits.
  *
  * @example
  * ```ts
@@ -65,6 +70,7 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  * const heard: string[] = [];
  * const alice = hub.join({
  *   peer: "alice",
+ *   room: "/",
  *   mayTalk: true,
  *   expires: Infinity,
  *   backlog: () => 0,
@@ -80,11 +86,16 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  */
 export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   readonly #options: HubOptions<Message, Data>;
-  readonly #room: Room<Message, Data>;
+  readonly #rooms = new Map<string, Room<Message, Data>>();
+  readonly #roomOptions: RoomOptions<Message, Data>;
   readonly #courier: Courier<Message, Data> | null;
+  readonly #queued = { bytes: 0 };
+  readonly #arrived = { bytes: 0 };
+  readonly #turns = new Turns<Room<Message, Data>>(
+    (room) => this.#turn(room),
+    () => this.#afterTurns(),
+  );
   readonly #paused = new Set<Tracked<Message, Data>>();
-  #awake = false; // Whether a turn comes at the end of this turn of the event loop.
-  #timer: ReturnType<typeof setTimeout> | undefined;
   #closed: PromiseWithResolvers<void> | undefined;
 
   #connections = 0;
@@ -106,17 +117,21 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   constructor(options: HubOptions<Message, Data>) {
     this.#options = options;
     const { echo = true, maxBatchDeliveries = Infinity, slowClient = "disconnect" } = options;
-    this.#room = new Room({
-      encode: options.encode,
-      echo,
+    this.#roomOptions = {
       maxBatchDeliveries,
       maxBacklogBytes: options.maxBacklogBytes,
       evictSlow: slowClient === "disconnect" ? (member) => this.#evict(member, "slow") : null,
-      unpack: options.shared?.unpack ?? null,
       onBatch: (seconds) => options.onBatch?.(seconds),
-    }, this.#tally);
-    this.#courier = options.shared
-      ? new Courier(options.shared, this.#room, this.#tally, echo)
+    };
+    const { shared } = options;
+    this.#courier = shared
+      ? new Courier({
+        shared,
+        echo,
+        rooms: this.#rooms,
+        arrived: this.#arrived,
+        wake: (room) => this.#turns.wake(room),
+      }, this.#tally)
       : null;
   }
 
@@ -125,23 +140,24 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
 
   /** The number of members. */
   get size(): number {
-    return this.#room.size;
+    return this.#connections - this.#disconnections;
   }
 
   /**
-   * Makes an open client a member. It receives everything that is published from now on, and what is
-   * queued already. In a hub that is closing it is told to go away like the others.
+   * Makes an open client a member of its room. It receives everything that is published there from now on,
+   * and what is queued already. In a hub that is closing it is told to go away like the others.
    */
   join(connection: Connection<Data>): Member {
-    const member = new Tracked<Message, Data>(connection);
+    const room = this.#rooms.get(connection.room) ?? this.#open(connection.room);
+    const member = new Tracked<Message, Data>(connection, room);
     this.#connections++;
-    this.#room.join(member);
+    room.join(member);
     this.#options.onJoin?.(member);
     return member;
   }
 
   /**
-   * Takes in a message for all members. What comes from a member that has left, or while the hub is
+   * Takes in a message for all members of the sender's room. What comes from a member that has left, or while the hub is
    * closing, is ignored.
    *
    * @param bytes The size of the payload; for text that of its UTF-8 form.
@@ -152,16 +168,22 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     if (!sender.mayTalk) return this.#evict(sender, "role");
     if (bytes > this.#options.maxMessageBytes) return this.#evict(sender, "too_big");
     if (!this.#keepsRate(sender)) return this.#evict(sender, "rate");
-    const { queue } = this.#room;
+    const { room } = sender, { queue } = room.source;
     queue.push(sender.line ??= new Line(sender), message, bytes);
-    if (queue.length === 1) this.#wake();
+    if (queue.length === 1) {
+      this.#courier?.collect(room);
+      this.#turns.wake(room);
+    }
     this.#boundQueue(sender);
+  }
+
+  wants(room: string): boolean {
+    return this.#rooms.has(room);
   }
 
   /** Takes the next batch of the shared order, which is delivered like one of the hub's own. */
   deliver(batch: Batch, own: boolean): void {
     this.#courier!.arrive(batch, own);
-    this.#wake();
   }
 
   /**
@@ -169,20 +191,23 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
    * connections are ended when it is their turn, and are given nothing more until then.
    */
   expel(ending: Ending & Eviction): Parting {
-    const members = [...this.#room.members()];
+    const members = [...this.#members()];
     for (const member of members) this.leave(member, ending);
-    this.#room.forget();
+    for (const room of this.#rooms.values()) {
+      if (room.source instanceof SharedSource) room.source.forget();
+      if (room.vacant) this.#drop(room);
+    }
     return part(members, ({ connection }) => connection.evict(ending));
   }
 
   /** Prepares to tell all members to go away, before {@link Hub.close}. Who is not told yet is served as ever. */
   dismiss(): Parting {
-    return part([...this.#room.members()], (member) => this.#room.dismiss(member));
+    return part([...this.#members()], (member) => member.room.dismiss(member));
   }
 
   /** Evicts the members whose time is over; for who owns a clock to call now and then. */
   expire(unixMilliseconds: number): void {
-    for (const member of this.#room.members()) {
+    for (const member of this.#members()) {
       if (member.connection.expires <= unixMilliseconds) this.#evict(member, "expired");
     }
   }
@@ -195,15 +220,16 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     const member = left as Tracked<Message, Data>;
     if (!member.present) return;
     member.present = false;
-    this.#room.leave(member);
+    const { room } = member;
+    room.leave(member);
     this.#paused.delete(member);
     this.#disconnections++;
     if (this.#closed) this.#report[cause === "closed" ? "closed" : "terminated"]++;
     if (cause in this.#evictions) this.#evictions[cause as Eviction]++;
     member.connection.left?.();
     this.#options.onLeave?.(member, cause);
-    if (this.#room.idle) clearTimeout(this.#timer);
-    if (this.#room.size === 0) this.#closed?.resolve();
+    if (room.vacant) this.#drop(room);
+    if (this.size === 0) this.#closed?.resolve();
   }
 
   /**
@@ -214,8 +240,8 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = Promise.withResolvers();
-      this.#room.close(!this.orderAnswers);
-      if (this.#room.size === 0) this.#closed.resolve();
+      for (const room of this.#rooms.values()) room.close(!this.orderAnswers);
+      if (this.size === 0) this.#closed.resolve();
     }
     return this.#closed.promise;
   }
@@ -226,7 +252,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
    * @returns How the members left since then.
    */
   terminate(): ShutdownReport {
-    for (const member of this.#room.members()) {
+    for (const member of this.#members()) {
       member.connection.terminate();
       this.leave(member, "terminated");
     }
@@ -237,21 +263,45 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   stats(): HubStats {
     let backlogBytes = 0;
     let backlogBytesMax = 0;
-    for (const member of this.#room.members()) {
-      const unsent = this.#room.unsent(member);
+    for (const member of this.#members()) {
+      const unsent = member.room.unsent(member);
       backlogBytes += unsent;
       if (unsent > backlogBytesMax) backlogBytesMax = unsent;
     }
     return {
-      connected: this.#room.size,
+      connected: this.size,
+      rooms: this.#rooms.size,
       connections: this.#connections,
       disconnections: this.#disconnections,
       ...this.#tally,
       evictions: { ...this.#evictions },
-      queuedMessages: this.#room.waiting,
+      queuedMessages: [...this.#rooms.values()].reduce(
+        (sum, { source }) => sum + source.waiting,
+        0,
+      ),
       backlogBytes,
       backlogBytesMax,
     };
+  }
+
+  *#members(): Generator<Tracked<Message, Data>> {
+    for (const room of this.#rooms.values()) yield* room.members();
+  }
+
+  #open(name: string): Room<Message, Data> {
+    const { encode, echo = true, shared } = this.#options;
+    const source = shared
+      ? new SharedSource<Message, Data>(shared.unpack, this.#queued, this.#arrived)
+      : new LocalSource<Message, Data>({ encode, echo }, this.#tally, this.#queued);
+    const room = new Room(name, source, this.#roomOptions, this.#tally);
+    if (this.#closed) room.close();
+    this.#rooms.set(name, room);
+    return room;
+  }
+
+  #drop(room: Room<Message, Data>): void {
+    this.#turns.forget(room);
+    this.#rooms.delete(room.name);
   }
 
   #keepsRate(sender: Tracked<Message, Data>): boolean {
@@ -264,16 +314,16 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
 
   /** Holds a sender back that has too much waiting or, where that is impossible, evicts the worst one. */
   #boundQueue(sender: Tracked<Message, Data>): void {
-    const { connection, line } = sender;
-    const { queue, size } = this.#room;
+    const { connection, line, room } = sender;
     if (connection.pause) {
       if (this.#paused.has(sender) || this.#mayRead(sender)) return;
       this.#paused.add(sender);
       connection.pause();
-    } else if (line!.length * size > MAX_QUEUED_DELIVERIES) {
+    } else if (line!.length * room.size > MAX_QUEUED_DELIVERIES) {
       this.#shed(line!);
-    } else if (queue.bytes > this.#maxQueuedBytes) {
-      this.#shed([...queue.lines].reduce((a, b) => a.bytes >= b.bytes ? a : b));
+    } else if (this.#queued.bytes > this.#maxQueuedBytes) {
+      const lines = [...this.#rooms.values()].flatMap(({ source }) => [...source.queue.lines]);
+      this.#shed(lines.reduce((a, b) => a.bytes >= b.bytes ? a : b));
     }
   }
 
@@ -282,12 +332,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   #mayRead({ line }: Tracked<Message, Data>): boolean {
-    return line!.bytes <= FLOOD_BYTES && this.#room.queue.bytes <= this.#maxQueuedBytes;
+    // Where too much waits, those who have little waiting are not held up.
+    return line!.bytes <= (this.#queued.bytes > this.#maxQueuedBytes ? QUANTUM_BYTES : FLOOD_BYTES);
   }
 
   /** Forgets what a sender has waiting, and evicts it. */
   #shed(line: Line<Message, Tracked<Message, Data>>): void {
-    this.#room.queue.drop(line);
+    line.sender.room.source.queue.drop(line);
     if (line.sender.present) this.#evict(line.sender, this.orderAnswers ? "rate" : "cluster");
   }
 
@@ -300,25 +351,19 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     return this.#options.now?.() ?? performance.now();
   }
 
-  #wake(): void {
-    clearTimeout(this.#timer);
-    if (this.#awake) return;
-    this.#awake = true;
-    setImmediate(() => {
-      this.#awake = false;
-      this.#turn();
-    });
+  #turn(room: Room<Message, Data>): number | null {
+    const rest = room.turn(this.#now());
+    if (room.vacant) this.#drop(room);
+    return rest;
   }
 
-  #turn(): void {
-    const next = this.#room.turn(this.#now());
+  #afterTurns(): void {
     this.#courier?.turn();
     for (const sender of this.#paused) {
       if (!this.#mayRead(sender)) continue;
       this.#paused.delete(sender);
       sender.connection.resume!();
     }
-    if (next !== null) this.#timer = setTimeout(() => this.#turn(), next);
   }
 }
 

@@ -303,6 +303,7 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     },
     droppedMessages: 0,
     queuedMessages: 0,
+    rooms: 1,
     backlogBytes: 42,
     backlogBytesMax: 30,
   });

@@ -69,6 +69,7 @@ type Row = readonly [
 /** Every metric over the hub's numbers. Those whose names end in `_total` are counters, the rest gauges. */
 const TABLE: readonly Row[] = [
   ["websocket_connected_clients", "Members now.", (s) => s.connected],
+  ["websocket_rooms", "Rooms that somebody is in.", (s) => s.rooms],
   ["websocket_connections_total", "Members that joined.", (s) => s.connections],
   ["websocket_disconnections_total", "Members that left, each once.", (s) => s.disconnections],
   ["websocket_messages_total", "Messages taken in and broadcast.", (s) => s.messages],

@@ -6,18 +6,18 @@
 
 import { type Access, loadAccess, wantsTokens } from "./admission/access.ts";
 import { Admission, type Rejection } from "./admission/admission.ts";
-import { urlOf as urlOfTarget } from "./admission/request.ts";
+import { pathOf } from "./admission/request.ts";
 import type { Bus, Engine } from "./cluster/bus.ts";
 import { Link } from "./cluster/link.ts";
 import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
-import { type Cause, Hub, type HubStats, type ShutdownReport } from "./hub.ts";
+import { type Cause, Hub, type HubStats, MOST_HEAD_BYTES, type ShutdownReport } from "./hub.ts";
 import { descriptorLimit } from "./lib/descriptors.ts";
 import { answerHealth } from "./lib/health.ts";
 import type { Listener } from "./lib/listener.ts";
 import { log } from "./lib/log.ts";
 import { Reminders } from "./lib/reminders.ts";
 import { spread } from "./lib/spread.ts";
-import { settlesWithin } from "./lib/timeout.ts";
+import { pause, settlesWithin } from "./lib/timeout.ts";
 import { createMetrics, type Metrics, serveMetrics } from "./metrics.ts";
 import { type Certificate, loadCertificate, watchCertificate } from "./transport/certificate.ts";
 import { bind, urlOf, urlOfPath } from "./transport/address.ts";
@@ -62,9 +62,6 @@ export interface Relay extends AsyncDisposable {
    */
   stop(): Promise<ShutdownReport>;
 }
-
-/** The most bytes that the head of a frame takes (RFC 6455 §5.2). */
-const MOST_HEAD_BYTES = 10;
 
 /** How often members are looked at whose tokens may have expired. */
 const EXPIRY_MILLISECONDS = 1000;
@@ -218,7 +215,7 @@ function wire<Message, Data>(
     new Link(bus, cluster.patience_seconds, (seconds) => metrics.observePublish(seconds));
   const cutOff = () => link !== null && link.trouble !== null;
   const reminders = new Reminders();
-  const admission = new Admission({ server, limits, access, cutOff });
+  const admission = new Admission({ server, relay, limits, access, cutOff });
   const hub: Hub<Message, Data> = new Hub({
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
@@ -265,7 +262,7 @@ async function listen<Message, Data>(
     transport.listen({
       admit: (request, peer) =>
         answerHealth(
-          { method: request.method, path: urlOfTarget(request.target)?.pathname ?? "" },
+          { method: request.method, path: pathOf(request.target) ?? "" },
           troubleOf(parts),
         ) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
@@ -313,7 +310,7 @@ function run<Message, Data>(
 
   async function shutDown(): Promise<ShutdownReport> {
     admission.draining = true;
-    await sleep(shutdown.delay_seconds);
+    await pause(shutdown.delay_seconds * 1000);
     const deadline = performance.now() + shutdown.timeout_seconds * 1000;
     const { count, next } = hub.dismiss();
     await spread(count, Math.min(shutdown.spread_seconds, shutdown.timeout_seconds), next);
@@ -411,8 +408,4 @@ function warnOfStrangers({ transport, hostname, unix_socket }: Config["server"])
     "server.transport native is meant for trusted networks and for proxies in front of it; " +
       "set it to ws where strangers can reach the port",
   );
-}
-
-function sleep(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

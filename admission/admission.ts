@@ -9,10 +9,10 @@ import type { Access, Grant, Verdict } from "./access.ts";
 import { TrustedProxies, UNIX } from "./client_address.ts";
 import type { Config } from "../config.ts";
 import {
-  type AllowsOrigin,
   type Handshake,
   type HandshakeRequest,
   parseHandshake,
+  type Policy,
   type Refusal,
   refuseClient,
   refuseRequest,
@@ -29,6 +29,8 @@ export type { Rejection } from "./handshake.ts";
 export interface Seat {
   /** The client as the logs name it, for example `192.0.2.7:51034`. */
   readonly peer: string;
+  /** The room that it asked for, a path. */
+  readonly room: string;
   /** The subprotocol to answer; `null` for none. */
   readonly subprotocol: string | null;
   /** Whether the client may send messages. */
@@ -51,7 +53,9 @@ export interface Peer {
 export interface AdmissionOptions {
   /** Origins, subprotocols and proxies. */
   readonly server: Config["server"];
-  /** How many clients there may be. */
+  /** Whether there are rooms. */
+  readonly relay: Config["relay"];
+  /** How many clients and rooms there may be. */
   readonly limits: Config["limits"];
   /** Judges tokens. */
   readonly access: Access;
@@ -68,6 +72,30 @@ interface Arrival {
   readonly peer: string;
 }
 
+/** How many seats are taken, by what they count for. */
+class Seats {
+  readonly #taken = new Map<string, number>();
+
+  /** The number of those for which at least one is. */
+  get size(): number {
+    return this.#taken.size;
+  }
+
+  of(name: string): number {
+    return this.#taken.get(name) ?? 0;
+  }
+
+  take(name: string): void {
+    this.#taken.set(name, this.of(name) + 1);
+  }
+
+  release(name: string): void {
+    const left = this.of(name) - 1;
+    if (left > 0) this.#taken.set(name, left);
+    else this.#taken.delete(name);
+  }
+}
+
 /** Decides over requests, and counts the seats that are taken. */
 export class Admission {
   /** Whether a shutdown has begun. */
@@ -75,11 +103,12 @@ export class Admission {
   /** Judges the tokens of those who come from now on. */
   access: Access;
   readonly #options: AdmissionOptions;
-  readonly #allowsOrigin: AllowsOrigin;
+  readonly #policy: Policy;
   readonly #proxies: TrustedProxies;
-  readonly #seats = new Map<string, number>();
-  readonly #origins = new Reminders();
-  readonly #addresses = new Reminders();
+  readonly #addresses = new Seats();
+  readonly #rooms = new Seats();
+  readonly #refusedOrigins = new Reminders();
+  readonly #refusedAddresses = new Reminders();
   readonly #rejections = Object.fromEntries(REJECTIONS.map((reason) => [reason, 0])) as Record<
     Rejection,
     number
@@ -92,7 +121,10 @@ export class Admission {
     this.#options = options;
     this.access = options.access;
     const origins = new Set(options.server.allowed_origins);
-    this.#allowsOrigin = (origin) => origins.has("*") || origins.has(origin);
+    this.#policy = {
+      rooms: options.relay.rooms,
+      allowsOrigin: (origin) => origins.has("*") || origins.has(origin),
+    };
     this.#proxies = new TrustedProxies(options.server.trusted_proxies);
   }
 
@@ -109,7 +141,7 @@ export class Admission {
       address,
       peer: nameOf(address, peer),
     };
-    const refusal = refuseRequest(arrival.handshake, this.#allowsOrigin);
+    const refusal = refuseRequest(arrival.handshake, this.#policy);
     if (refusal) {
       this.countRejection(refusal.reason);
       if (refusal.reason === "origin") this.#logOrigin(arrival.handshake.origin!);
@@ -123,7 +155,7 @@ export class Admission {
 
   /** Takes a seat for a client whose token was judged, or says why it may not join. */
   #decide(arrival: Arrival, verdict: Verdict): Seat | Refusal {
-    const refusal = refuseClient(arrival.handshake, verdict, this.#stateFor(arrival.address));
+    const refusal = refuseClient(arrival.handshake, verdict, this.#stateFor(arrival));
     if (!refusal) return this.#seat(arrival, verdict as Grant);
     if ("denied" in verdict) this.#logToken(arrival, verdict.denied);
     else if (refusal.reason === "role") this.#logToken(arrival, "it is for other rooms");
@@ -131,24 +163,30 @@ export class Admission {
     return refusal;
   }
 
-  #stateFor(address: string): RelayState {
+  #stateFor({ address, handshake }: Arrival): RelayState {
     const { limits } = this.#options;
     return {
       draining: this.draining,
       cutOff: this.#options.cutOff?.() ?? false,
       connected: this.#taken,
       maxConnections: limits.max_connections,
-      connectedFromAddress: this.#seats.get(address) ?? 0,
+      roomIsNew: this.#rooms.of(handshake.path!) === 0,
+      rooms: this.#rooms.size,
+      maxRooms: limits.max_rooms,
+      connectedFromAddress: this.#addresses.of(address),
       maxConnectionsPerAddress: limits.max_connections_per_ip || Infinity,
     };
   }
 
   #seat({ handshake, address, peer }: Arrival, { mayTalk, expires }: Grant): Seat {
+    const room = handshake.path!;
     this.#taken++;
-    this.#seats.set(address, (this.#seats.get(address) ?? 0) + 1);
+    this.#addresses.take(address);
+    this.#rooms.take(room);
     let free = false;
     return {
       peer,
+      room,
       subprotocol: handshake.subprotocol,
       mayTalk,
       expires,
@@ -156,9 +194,8 @@ export class Admission {
         if (free) return;
         free = true;
         this.#taken--;
-        const left = this.#seats.get(address)! - 1;
-        if (left > 0) this.#seats.set(address, left);
-        else this.#seats.delete(address);
+        this.#addresses.release(address);
+        this.#rooms.release(room);
       },
     };
   }
@@ -174,14 +211,14 @@ export class Admission {
   }
 
   #logOrigin(origin: string): void {
-    if (!this.#origins.due(origin)) return;
+    if (!this.#refusedOrigins.due(origin)) return;
     log.warn("Refused a page of origin {origin}; server.allowed_origins says which may connect", {
       origin: JSON.stringify(origin.slice(0, 200)),
     });
   }
 
   #logToken({ address, peer }: Arrival, why: string): void {
-    if (this.#addresses.due(address)) {
+    if (this.#refusedAddresses.due(address)) {
       log.warn("Refused {peer} for its token: {why}", { peer, why });
     } else {
       log.debug("Refused {peer} for its token, like another of its address: {why}", { peer, why });

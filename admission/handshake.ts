@@ -8,7 +8,7 @@
 import { STATUS_CODE } from "@std/http";
 import type { Verdict } from "./access.ts";
 import { allowsRoom } from "./rooms.ts";
-import { listOf, namesItem, parameterOf, TOKEN_PREFIX, tokenOf, urlOf } from "./request.ts";
+import { hasDots, listOf, namesItem, pathOf, queryOf, TOKEN_PREFIX, tokenOf } from "./request.ts";
 
 /** The reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
 export const REJECTIONS = [
@@ -16,6 +16,7 @@ export const REJECTIONS = [
   "token",
   "role",
   "full",
+  "rooms",
   "per_ip",
   "draining",
   "cluster",
@@ -43,8 +44,8 @@ export interface HandshakeRequest {
 export interface Handshake {
   /** The method in upper case. */
   readonly method: string;
-  /** The path of its target, without the query; empty if the target has none. */
-  readonly path: string;
+  /** The path of its target, see {@link pathOf}; `null` if it cannot be read. */
+  readonly path: string | null;
   /** How many headers it has. */
   readonly headers: number;
   /** How many of them are `Host`. */
@@ -73,6 +74,14 @@ export interface Dialect {
   readonly auth_token_parameter: string;
 }
 
+/** What decides over a request by itself. */
+export interface Policy {
+  /** Whether each path is a room of its own; else there is only `/`. */
+  readonly rooms: boolean;
+  /** Tells whether pages of an origin may connect. */
+  allowsOrigin(origin: string): boolean;
+}
+
 /** The state of the relay that decides whether a client that may join can. */
 export interface RelayState {
   /** Whether a shutdown has begun. */
@@ -83,7 +92,13 @@ export interface RelayState {
   readonly connected: number;
   /** How many of both there may be. */
   readonly maxConnections: number;
-  /** How many of both come from the request's address. */
+  /** Whether nobody is in the room that the client asks for. */
+  readonly roomIsNew: boolean;
+  /** How many rooms there are. */
+  readonly rooms: number;
+  /** How many there may be. */
+  readonly maxRooms: number;
+  /** How many members come from the request's address, clients that are about to be members among them. */
   readonly connectedFromAddress: number;
   /** How many there may be from one address. */
   readonly maxConnectionsPerAddress: number;
@@ -125,11 +140,10 @@ const SUBPROTOCOL = "relay";
 /** Reads what a request says about joining. */
 export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
   const { method, target, headers, hosts, header } = request;
-  const url = urlOf(target);
   const subprotocols = listOf(header("sec-websocket-protocol"));
   return {
     method,
-    path: url?.pathname ?? "",
+    path: pathOf(target),
     headers,
     hosts,
     upgrade: namesItem(header("upgrade"), "websocket") &&
@@ -141,13 +155,14 @@ export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Han
       return name === SUBPROTOCOL || dialect.subprotocols.includes(name);
     }) ?? null,
     token: tokenOf(header("authorization"), subprotocols) ??
-      parameterOf(url, dialect.auth_token_parameter),
+      tokenInQuery(target, dialect.auth_token_parameter),
     origin: header("origin"),
   };
 }
 
-/** Tells whether pages of an origin may connect. */
-export type AllowsOrigin = (origin: string) => boolean;
+function tokenInQuery(target: string, parameter: string): string | null {
+  return parameter === "" ? null : queryOf(target).get(parameter);
+}
 
 /**
  * Decides over a request by itself, before its token is judged.
@@ -157,9 +172,9 @@ export type AllowsOrigin = (origin: string) => boolean;
  *
  * @returns The refusal, or `null` if it depends on the token.
  */
-export function refuseRequest(handshake: Handshake, allowsOrigin: AllowsOrigin): Refusal | null {
+export function refuseRequest(handshake: Handshake, policy: Policy): Refusal | null {
   for (const check of REQUEST_CHECKS) {
-    const refusal = check(handshake, allowsOrigin);
+    const refusal = check(handshake, policy);
     if (refusal) return refusal;
   }
   return null;
@@ -177,7 +192,7 @@ export function refuseClient(
   state: RelayState,
 ): Refusal | null {
   if ("denied" in verdict) return unauthorized(handshake);
-  if (!allowsRoom(verdict.rooms, handshake.path)) return FORBIDDEN;
+  if (!allowsRoom(verdict.rooms, handshake.path!)) return FORBIDDEN;
   for (const check of STATE_CHECKS) {
     const refusal = check(state);
     if (refusal) return refusal;
@@ -200,7 +215,8 @@ const REQUEST_CHECKS: readonly typeof refuseRequest[] = [
 const STATE_CHECKS: readonly ((state: RelayState) => Refusal | null)[] = [
   checkDraining,
   checkCluster,
-  checkRoom,
+  checkFull,
+  checkRooms,
   checkAddress,
 ];
 
@@ -212,9 +228,20 @@ function checkHeaders({ headers }: Handshake): Refusal | null {
   return bad(status, `a request must have at most ${MAX_HEADERS} headers`);
 }
 
-function checkPath({ path, method }: Handshake): Refusal | null {
+/** The longest name of a room, in bytes. */
+const MAX_ROOM_BYTES = 200;
+
+function checkPath({ path, method }: Handshake, { rooms }: Policy): Refusal | null {
   if (path === "/" || method === "CONNECT") return null; // CONNECT names a host, not a path.
-  return bad(STATUS_CODE.NotFound, "the relay answers on / only");
+  if (!rooms) return bad(STATUS_CODE.NotFound, "the relay answers on / only");
+  if (path === null) {
+    return bad(STATUS_CODE.BadRequest, "the path must be UTF-8 in percent-encoding");
+  }
+  if (hasDots(path)) return bad(STATUS_CODE.BadRequest, "the path must have no segment . or ..");
+  const bytes = new TextEncoder().encode(path).length;
+  if (bytes <= MAX_ROOM_BYTES) return null;
+  const body = `the path must have at most ${MAX_ROOM_BYTES} bytes, got ${bytes}`;
+  return bad(STATUS_CODE.URITooLong, body);
 }
 
 function checkMethod({ method }: Handshake): Refusal | null {
@@ -262,7 +289,7 @@ function checkSubprotocols({ subprotocols, subprotocol }: Handshake): Refusal | 
   return null;
 }
 
-function checkOrigin({ origin }: Handshake, allowsOrigin: AllowsOrigin): Refusal | null {
+function checkOrigin({ origin }: Handshake, { allowsOrigin }: Policy): Refusal | null {
   if (origin === null || allowsOrigin(origin)) return null;
   return {
     reason: "origin",
@@ -299,8 +326,13 @@ function checkCluster({ cutOff }: RelayState): Refusal | null {
   return cutOff ? unavailable("cluster", "the relay is cut off from its cluster") : null;
 }
 
-function checkRoom({ connected, maxConnections }: RelayState): Refusal | null {
+function checkFull({ connected, maxConnections }: RelayState): Refusal | null {
   return connected >= maxConnections ? unavailable("full", "the relay is full") : null;
+}
+
+function checkRooms({ roomIsNew, rooms, maxRooms }: RelayState): Refusal | null {
+  if (!roomIsNew || rooms < maxRooms) return null;
+  return unavailable("rooms", "the relay has no place for another room");
 }
 
 function checkAddress(state: RelayState): Refusal | null {

@@ -18,14 +18,18 @@ const OPEN: Relay = {
   cutOff: false,
   connected: 0,
   maxConnections: 2,
+  roomIsNew: true,
+  rooms: 1,
+  maxRooms: 2,
   connectedFromAddress: 0,
   maxConnectionsPerAddress: 2,
   access: () => TALK,
 };
 
 /** Decides over a request to the end. */
-function refuse(handshake: Handshake, state: Relay) {
-  return refuseRequest(handshake, (origin) => origin === "https://example.com") ??
+function refuse(handshake: Handshake, state: Relay, rooms = false) {
+  const allowsOrigin = (origin: string) => origin === "https://example.com";
+  return refuseRequest(handshake, { rooms, allowsOrigin }) ??
     refuseClient(handshake, state.access(handshake.token), state);
 }
 
@@ -83,15 +87,24 @@ Deno.test("parseHandshake finds the path in every form of target, whatever host 
   const paths = {
     "/": "/",
     "/?x=/y": "/",
-    "/./": "/",
+    "/#x": "/",
+    "/./": "/./",
+    "/%2e%2E/": "/../",
+    "/a%2Fb": "/a/b",
+    "/a%252Fb": "/a%2Fb",
+    "/caf%C3%A9 ": null,
+    "/caf%C3%A9": "/café",
+    "/%C3": null,
+    "/%": null,
+    "/é": null,
     "http://relay.example": "/",
     "HTTPS://relay.example?x": "/",
     "http://[fe80::1%25eth0]/": "/",
     "http://a b/chat?x": "/chat",
     "//x": "//x",
-    "*": "",
-    "relay.example:443": "",
-    "": "",
+    "*": null,
+    "relay.example:443": null,
+    "": null,
   };
   for (const [target, path] of Object.entries(paths)) {
     assertEquals(request({}, "GET", target).path, path, target);

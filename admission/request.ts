@@ -21,17 +21,30 @@ export function tokenOf(
   return offered?.slice(TOKEN_PREFIX.length) ?? null;
 }
 
-/** Reads a parameter of a query, in which a plus is a plus: tokens may have it. */
-export function parameterOf(url: URL | null, name: string): string | null {
-  if (!url || name === "") return null;
-  return new URLSearchParams(url.search.replaceAll("+", "%2B")).get(name);
+/** Reads the query of a target. */
+export function queryOf(target: string): URLSearchParams {
+  const [, query = ""] = /^[^?#]*\?([^#]*)/.exec(target) ?? [];
+  return new URLSearchParams(query.replaceAll("+", "%2B")); // A plus is a plus: tokens may have it.
 }
 
-/** Reads a target (RFC 9112 §3.2) whatever host it names; `null` for one that is no path and no URL. */
-export function urlOf(target: string): URL | null {
-  const local = target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, "");
-  if (local === target && !target.startsWith("/")) return null;
-  return URL.parse(`http://relay${local.startsWith("/") ? "" : "/"}${local}`);
+/**
+ * Finds the path of a target (RFC 9112 §3.2) whatever host it names, decoded once and otherwise as it
+ * stands there; `null` for a target without a path, and for one that is not UTF-8 in percent-encoding.
+ */
+export function pathOf(target: string): string | null {
+  const [, origin = "", raw] = /^([a-z][a-z\d+.-]*:\/\/[^/?#]*)?([^?#]*)/i.exec(target)!;
+  const path = raw === "" && origin !== "" ? "/" : raw;
+  if (!/^\/[!-~]*$/.test(path)) return null;
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return null;
+  }
+}
+
+/** Tells whether a path has a segment `.` or `..`, which clients and proxies take for a way to another path. */
+export function hasDots(path: string): boolean {
+  return /(^|\/)\.\.?(\/|$)/.test(path);
 }
 
 /** Reads a comma-separated header; empty items do not count (RFC 9110 §5.6.1). */

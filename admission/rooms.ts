@@ -4,6 +4,8 @@
  * @module
  */
 
+import { hasDots } from "./request.ts";
+
 /** The patterns that allow every room. */
 export const EVERY_ROOM: readonly string[] = ["/*"];
 
@@ -20,7 +22,7 @@ export function isRoomPattern(text: unknown): text is string {
  * @param path The path of the room, decoded once, for example `/team/a b`.
  */
 export function allowsRoom(patterns: readonly string[], path: string): boolean {
-  if (!path.startsWith("/") || /(^|\/)\.\.?(\/|$)/.test(path)) return false;
+  if (!path.startsWith("/") || hasDots(path)) return false;
   return patterns.some((pattern) =>
     isRoomPattern(pattern) &&
     (pattern.endsWith("*") ? path.startsWith(pattern.slice(0, -1)) : path === pattern)

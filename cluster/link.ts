@@ -13,7 +13,7 @@ import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
 /** What a link needs of a hub. */
 export type LinkedHub = Pick<
   Hub<unknown, unknown>,
-  "deliver" | "expel" | "orderAnswers" | "size"
+  "deliver" | "expel" | "orderAnswers" | "wants"
 >;
 
 /** The time in milliseconds for which a bus may not answer before anybody is told. */
@@ -25,6 +25,7 @@ const EXPULSION_SECONDS = 1;
 /** Ties a hub to a bus. */
 export class Link implements Order, BusListener {
   readonly maxBatchBytes: number;
+  readonly sectionBytes: number;
   readonly #bus: Bus;
   readonly #patienceSeconds: number;
   readonly #observe: (seconds: number) => void;
@@ -43,6 +44,7 @@ export class Link implements Order, BusListener {
     this.#patienceSeconds = patienceSeconds;
     this.#observe = observe;
     this.maxBatchBytes = bus.maxBatchBytes;
+    this.sectionBytes = bus.sectionBytes;
   }
 
   /** Begins to pass batches. */
@@ -78,6 +80,10 @@ export class Link implements Order, BusListener {
 
   resume(): void {
     this.#bus.resume();
+  }
+
+  wants(room: string): boolean {
+    return this.#hub.wants(room);
   }
 
   deliver(batch: Batch, own: boolean): void {

@@ -24,7 +24,14 @@ import {
   type Place,
   type StreamSettings,
 } from "./stream.ts";
-import { type Envelope, OVERHEAD_BYTES, randomOrigin, read, VERSION } from "./wire.ts";
+import {
+  type Envelope,
+  OVERHEAD_BYTES,
+  randomOrigin,
+  read,
+  SECTION_OVERHEAD_BYTES,
+  VERSION,
+} from "./wire.ts";
 
 /** The section `cluster` of the configuration, with servers. */
 export interface ClusterSettings extends ServerSettings, StreamSettings {
@@ -53,6 +60,7 @@ class Interruption extends Error {}
 export class NatsBus implements Bus {
   readonly engine: string;
   readonly maxBatchBytes: number;
+  readonly sectionBytes = SECTION_OVERHEAD_BYTES;
   readonly #settings: ClusterSettings;
   readonly #options: ConnectionOptions;
   readonly #stopping = new AbortController();
@@ -295,7 +303,7 @@ export class NatsBus implements Bus {
   }
 
   #takePayload(payload: Uint8Array, sequence: number): void {
-    const reading = read(payload);
+    const reading = read(payload, (room) => this.#listener!.wants(room));
     switch (reading.kind) {
       case "batch":
         return this.#take(reading, sequence);

@@ -9,6 +9,7 @@ export class Outbox {
   #held: (() => void)[] = [];
   #paused = false;
   #busy = false;
+  #closed = false;
 
   /** Whether it holds everything back. */
   get paused(): boolean {
@@ -17,6 +18,7 @@ export class Outbox {
 
   /** Adds a function. */
   push(call: () => void): void {
+    if (this.#closed) return;
     this.#held.push(call);
     this.#work();
   }
@@ -34,9 +36,8 @@ export class Outbox {
 
   /** Forgets what was held back, and whatever is added from now on. */
   close(): void {
-    this.#paused = true;
+    this.#closed = true;
     this.#held = [];
-    this.push = this.resume = () => {};
   }
 
   #work(): void {

@@ -21,8 +21,9 @@ export const VERSION = 1;
 
 const HEADER_BYTES = 13, SECTION_BYTES = 9, ROOM_BYTES_MAX = 200;
 
-/** The bytes that a section takes on top of its frames, at most; the first one's with the header. */
-export const OVERHEAD_BYTES = HEADER_BYTES + SECTION_BYTES + ROOM_BYTES_MAX;
+/** The bytes that a section takes on top of its frames, at most; and the first one with the header. */
+export const SECTION_OVERHEAD_BYTES = SECTION_BYTES + ROOM_BYTES_MAX;
+export const OVERHEAD_BYTES = HEADER_BYTES + SECTION_OVERHEAD_BYTES;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -84,8 +85,14 @@ export function write({ origin, number, batch }: Envelope): Uint8Array<ArrayBuff
 /**
  * Reads a payload. Frames are not copied. Whatever the payload holds, what comes out as a batch are whole
  * messages in frames that a server may send; that text is UTF-8 was checked by the relay that took it in.
+ *
+ * @param wants Tells which rooms are of use; frames of others are left out, and not even looked at.
+ * Default: all.
  */
-export function read(payload: Uint8Array): Reading {
+export function read(
+  payload: Uint8Array,
+  wants: (room: string) => boolean = () => true,
+): Reading {
   if (payload.length === 0) return unreadable("it is empty");
   if (payload[0] !== VERSION) return { kind: "unknown version", version: payload[0] };
   if (payload.length < HEADER_BYTES) return unreadable("its header is cut off");
@@ -98,11 +105,13 @@ export function read(payload: Uint8Array): Reading {
     if (end > payload.length) return unreadable("a section is longer than the rest");
     const room = readRoom(payload.subarray(at + SECTION_BYTES, start));
     if (room === null) return unreadable("the name of a room is not UTF-8");
+    const messages = view.getUint32(at + 1);
+    at = end;
+    if (!wants(room)) continue;
     const frames = payload.subarray(start, end);
-    const ends = findEnds(frames, view.getUint32(at + 1));
+    const ends = findEnds(frames, messages);
     if (ends === null) return unreadable("frames are not whole messages of a server");
     batch.push({ room, frames, ends });
-    at = end;
   }
   return { kind: "batch", origin: getUint48(view, 1), number: getUint48(view, 7), batch };
 }

@@ -89,6 +89,8 @@ const server = z.strictObject({
 const relay = z.strictObject({
   echo: z.boolean().default(true)
     .describe("Whether a sender receives its own messages."),
+  rooms: z.boolean().default(false)
+    .describe("Whether each path is a room of its own, such as /team; else there is only /."),
 });
 
 const limits = z.strictObject({
@@ -96,6 +98,8 @@ const limits = z.strictObject({
     .describe("How many clients may be connected."),
   max_connections_per_ip: z.int().min(0).max(1_000_000).default(0)
     .describe("How many of them from one address; 0: no limit."),
+  max_rooms: z.int().min(1).max(1_000_000).default(10_000)
+    .describe("How many rooms there may be, where relay.rooms is true."),
   max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
     .describe("The largest message; text counts as UTF-8."),
   max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
@@ -179,11 +183,12 @@ export interface Config {
     idle_timeout_seconds: number;
   };
   /** What the relay does with messages. */
-  relay: { echo: boolean };
+  relay: { echo: boolean; rooms: boolean };
   /** How much a client may do. */
   limits: {
     max_connections: number;
     max_connections_per_ip: number;
+    max_rooms: number;
     max_message_bytes: number;
     max_backlog_bytes: number;
     max_messages_per_second: number;

@@ -7,6 +7,7 @@
 import type { Origin } from "./log.ts";
 import type { Frames } from "./order.ts";
 import { type BatchBounds, MESSAGE_BYTES } from "./queue.ts";
+import type { Sum } from "./source.ts";
 
 /** Messages that arrived, or were put together, as one. */
 export interface Piece extends Frames {
@@ -27,14 +28,19 @@ export class Arrivals {
   bytes = 0;
   /** The time in milliseconds that the last delivery took. */
   deliveryMilliseconds = 0;
+  readonly #sum: Sum;
   #pieces: Piece[] = [];
   #since: number | null = null; // When it was first asked whether the first piece waits.
+
+  /** Begins empty; its bytes are also counted in a sum, if there is one. */
+  constructor(sum: Sum = { bytes: 0 }) {
+    this.#sum = sum;
+  }
 
   /** Adds a piece. */
   push(piece: Piece): void {
     this.#pieces.push(piece);
-    this.messages += piece.ends.length;
-    this.bytes += costOf(piece);
+    this.#count(piece.ends.length, costOf(piece));
   }
 
   /**
@@ -50,8 +56,7 @@ export class Arrivals {
       bytes += cost;
       count++;
     }
-    this.messages -= messages;
-    this.bytes -= bytes;
+    this.#count(-messages, -bytes);
     if (this.messages === 0) this.#since = null;
     return join(this.#pieces.splice(0, count));
   }
@@ -59,7 +64,7 @@ export class Arrivals {
   /** Forgets all. */
   clear(): void {
     this.#pieces = [];
-    this.messages = this.bytes = 0;
+    this.#count(-this.messages, -this.bytes);
     this.#since = null;
   }
 
@@ -73,6 +78,12 @@ export class Arrivals {
     this.#since ??= at;
     const wait = Math.min(this.deliveryMilliseconds * SHARE, LONGEST_WAIT_MILLISECONDS);
     return at - this.#since < wait;
+  }
+
+  #count(messages: number, bytes: number): void {
+    this.messages += messages;
+    this.bytes += bytes;
+    this.#sum.bytes += bytes;
   }
 }
 

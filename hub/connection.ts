@@ -41,6 +41,8 @@ export type Ending =
 export interface Connection<Data> {
   /** The other end as the logs name it, for example `192.0.2.7:51034`. */
   readonly peer: string;
+  /** The room that the client is in. */
+  readonly room: string;
   /** Whether the client may send messages; one that sends all the same is evicted for its `role`. */
   readonly mayTalk: boolean;
   /** When its membership ends at the latest, in milliseconds of Unix time; `Infinity` for never. */

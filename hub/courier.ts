@@ -7,94 +7,152 @@
 
 import type { Tracked } from "./member.ts";
 import type { SharedOrder } from "./options.ts";
-import type { Batch, Frames } from "./order.ts";
-import { type BatchBounds, MESSAGE_BYTES, type Queued } from "./queue.ts";
-import type { Room, Tally } from "./room.ts";
+import { type Batch, type Frames, MOST_HEAD_BYTES, type Section } from "./order.ts";
+import { costOf, MESSAGE_BYTES, type Queued } from "./queue.ts";
+import type { Room } from "./room.ts";
+import type { SharedSource } from "./shared_source.ts";
+import type { Sum, Tally } from "./source.ts";
 
-/** The name of the only room. */
-const ROOM = "/";
+/**
+ * While more than this has arrived and is yet to be delivered, no more is wanted. With one room that holds
+ * the senders back; with many it must not come to that before the rooms that wait for somebody move on.
+ */
+const MAX_ARRIVED_BYTES = { oneRoom: 8 * 1024 * 1024, rooms: 64 * 1024 * 1024 };
 
-/** The bytes of a frame's head (RFC 6455 §5.2). */
-const MOST_HEAD_BYTES = 10;
+/** The messages of one room that are under way. */
+interface Parcel<Message, Data> {
+  readonly room: Room<Message, Data>;
+  readonly sent: readonly Queued<Message, Tracked<Message, Data>>[];
+}
 
-/** While more than this has arrived and is yet to be delivered, no more is wanted. */
-const MAX_ARRIVED_BYTES = 8 * 1024 * 1024;
+/** What a courier knows of its hub. */
+export interface CourierOptions<Message, Data> {
+  /** How messages travel. */
+  readonly shared: SharedOrder<Message, Data>;
+  /** Whether a sender receives its own messages. */
+  readonly echo: boolean;
+  /** The rooms by name, all with a {@link SharedSource}. */
+  readonly rooms: ReadonlyMap<string, Room<Message, Data>>;
+  /** What has arrived in all rooms. */
+  readonly arrived: Sum;
+  /** Gives a room a turn soon. */
+  wake(room: Room<Message, Data>): void;
+}
 
-/** Takes messages from a room to the shared order and back. */
+/** Takes messages from rooms to the shared order and back. */
 export class Courier<Message, Data> {
-  readonly #shared: SharedOrder<Message, Data>;
-  readonly #room: Room<Message, Data>;
+  readonly #options: CourierOptions<Message, Data>;
   readonly #tally: Tally;
-  readonly #echo: boolean;
-  readonly #bounds: BatchBounds;
-  #underway: Queued<Message, Tracked<Message, Data>>[] | null = null;
+  readonly #waiting = new Set<Room<Message, Data>>(); // In the order in which they are served.
+  #underway: Parcel<Message, Data>[] | null = null;
   #paused = false;
 
   /** Begins with nothing under way. */
-  constructor(
-    shared: SharedOrder<Message, Data>,
-    room: Room<Message, Data>,
-    tally: Tally,
-    echo: boolean,
-  ) {
-    this.#shared = shared;
-    this.#room = room;
+  constructor(options: CourierOptions<Message, Data>, tally: Tally) {
+    this.#options = options;
     this.#tally = tally;
-    this.#echo = echo;
-    const { maxBatchBytes } = shared.order;
-    // A message counts more in the queue than the head of its frame, unless it is the only one.
-    const bytes = maxBatchBytes + MESSAGE_BYTES - MOST_HEAD_BYTES;
-    this.#bounds = { bytes, messages: Infinity };
   }
 
-  /** Sends out what is queued, if nothing is under way, and asks for more if there is room for it. */
+  /** Takes note that something is queued in a room. */
+  collect(room: Room<Message, Data>): void {
+    this.#waiting.add(room);
+  }
+
+  /** Sends out what is queued, if nothing is under way, and asks for more if there is space for it. */
   turn(): void {
-    const { order } = this.#shared;
-    if (this.#paused && this.#room.arrivedBytes < MAX_ARRIVED_BYTES / 2) {
+    if (this.#paused && this.#options.arrived.bytes < this.#maxArrivedBytes / 2) {
       this.#paused = false;
-      order.resume();
+      this.#options.shared.order.resume();
     }
     this.#send();
   }
 
-  #send(): void {
-    if (this.#underway || this.#room.queue.length === 0) return;
-    this.#underway = this.#room.take(this.#bounds);
-    const frames = this.#shared.pack(this.#underway.map(({ message }) => message));
-    this.#shared.order.append([{ room: ROOM, ...frames }]);
-  }
-
   /** Takes in the next batch of the order. */
   arrive(batch: Batch, own: boolean): void {
-    const sent = own ? this.#underway! : [];
-    if (own) {
-      this.#underway = null;
-      this.#tally.messages += sent.length;
-      this.#tally.receivedBytes += sent.reduce((sum, { bytes }) => sum + bytes, 0);
-    }
-    const section = batch.find(({ room }) => room === ROOM);
-    if (section) this.#arrive(section, sent);
+    const { rooms, arrived, shared } = this.#options;
+    const parcels = own ? this.#underway! : [];
+    if (own) this.#underway = null;
+    batch.forEach((section, i) => {
+      const parcel = parcels.at(i);
+      const room = parcel?.room ?? rooms.get(section.room);
+      if (room) this.#arrive(room, section, parcel?.sent ?? []);
+    });
     this.#send(); // Before what has arrived is delivered: this one is on its way meanwhile.
-    if (this.#paused || this.#room.arrivedBytes <= MAX_ARRIVED_BYTES) return;
+    if (this.#paused || arrived.bytes <= this.#maxArrivedBytes) return;
     this.#paused = true;
-    this.#shared.order.pause();
+    shared.order.pause();
+  }
+
+  get #maxArrivedBytes(): number {
+    return this.#options.rooms.size > 1 ? MAX_ARRIVED_BYTES.rooms : MAX_ARRIVED_BYTES.oneRoom;
+  }
+
+  #send(): void {
+    if (this.#underway || this.#waiting.size === 0) return;
+    const { order, pack } = this.#options.shared;
+    const batch: Section[] = [], parcels: Parcel<Message, Data>[] = [];
+    let left = order.maxBatchBytes, toServe = this.#waiting.size;
+    for (const room of [...this.#waiting]) {
+      const sent = this.#take(room, left, toServe--);
+      if (sent === null) break;
+      this.#waiting.delete(room);
+      const source = sourceOf(room);
+      if (source.queue.length > 0) this.#waiting.add(room);
+      if (sent.length === 0) continue; // They were of one who was sent away.
+      const frames = pack(sent.map(({ message }) => message));
+      batch.push({ room: room.name, ...frames });
+      parcels.push({ room, sent });
+      left -= frames.frames.length + order.sectionBytes;
+    }
+    if (batch.length === 0) return;
+    this.#underway = parcels;
+    order.append(batch);
+  }
+
+  /**
+   * Takes a room's share of a batch, and of what earlier rooms have left of theirs.
+   *
+   * @returns `null` if there is no space any more.
+   */
+  #take(
+    room: Room<Message, Data>,
+    left: number,
+    toServe: number,
+  ): Parcel<Message, Data>["sent"] | null {
+    const source = sourceOf(room), { first } = source.queue;
+    if (!first) return [];
+    // A message counts more in the queue than the head of its frame, unless it is the only one.
+    const spare = MESSAGE_BYTES - MOST_HEAD_BYTES;
+    if (costOf(first) > left + spare) return null;
+    return source.send({ bytes: left / toServe + spare, messages: Infinity });
   }
 
   /** Hands it to the room, in several pieces where it is more than the room delivers in one turn. */
-  #arrive(frames: Frames, sent: Queued<Message, Tracked<Message, Data>>[]): void {
-    const { messages: most } = this.#room.batchBounds();
-    for (let from = 0; from < frames.ends.length; from += most) {
+  #arrive(room: Room<Message, Data>, frames: Frames, sent: Parcel<Message, Data>["sent"]): void {
+    const source = sourceOf(room);
+    source.landed(sent.length);
+    this.#tally.messages += sent.length;
+    this.#tally.receivedBytes += sent.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (room.size === 0) source.forget(); // Who joins later must not hear what was before this.
+    const { messages: most } = room.batchBounds();
+    for (let from = 0; from < frames.ends.length && room.size > 0; from += most) {
       const piece = cut(frames, from, from + most);
       const own = sent.slice(from, from + most);
-      this.#room.arrive({
+      source.arrive({
         ...piece,
         payloadBytes: payloadBytesOf(piece),
-        origins: this.#echo || own.length === 0
+        origins: this.#options.echo || own.length === 0
           ? null
           : own.map(({ sender, bytes }) => ({ sender, bytes })),
-      }, own.length);
+      });
     }
+    this.#options.wake(room);
   }
+}
+
+/** All rooms of a hub are of one kind. */
+function sourceOf<Message, Data>({ source }: Room<Message, Data>): SharedSource<Message, Data> {
+  return source as SharedSource<Message, Data>;
 }
 
 /** Cuts out the messages from one index up to another, without a copy of their frames. */

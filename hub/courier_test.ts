@@ -19,6 +19,7 @@ function setUp() {
     shared: {
       order: {
         maxBatchBytes: 1000,
+        sectionBytes: 100,
         append(batch) {
           batches.push(batch);
           events.push(`${textOf(batch)} is appended`);

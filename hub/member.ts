@@ -7,6 +7,7 @@
 import type { Connection, Member } from "./connection.ts";
 import type { Line } from "./queue.ts";
 import type { TokenBucket } from "./rate_limit.ts";
+import type { Room } from "./room.ts";
 
 /** The state of a member whose socket does not take data as fast as it is sent. */
 export interface Lag {
@@ -44,6 +45,8 @@ export class Tracked<Message, Data> implements Member {
   constructor(
     /** The transport's side. */
     readonly connection: Connection<Data>,
+    /** Where it is. */
+    readonly room: Room<Message, Data>,
   ) {
     this.mayTalk = connection.mayTalk;
   }

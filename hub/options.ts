@@ -55,10 +55,12 @@ export interface HubOptions<Message, Data> {
   onBatch?(seconds: number): void;
 }
 
-/** A snapshot of a hub's numbers. All but `connected`, the queue and the backlog only ever grow. */
+/** A snapshot of a hub's numbers. All but `connected`, the rooms, the queue and the backlog only ever grow. */
 export interface HubStats {
   /** Members now; always `connections - disconnections`. */
   connected: number;
+  /** Rooms that there are now. */
+  rooms: number;
   /** Members that joined. */
   connections: number;
   /** Members that left, each once. */

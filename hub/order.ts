@@ -7,6 +7,9 @@
  * @module
  */
 
+/** The most bytes that the head of a server's frame takes (RFC 6455 §5.2). */
+export const MOST_HEAD_BYTES = 10;
+
 /** Messages as WebSocket frames of a server: whole, unmasked, one after the other (RFC 6455 §5.2). */
 export interface Frames {
   /** The bytes. */
@@ -28,6 +31,8 @@ export type Batch = readonly Section[];
 export interface Order {
   /** The bytes of frames that a batch with one section may hold. */
   readonly maxBatchBytes: number;
+  /** How many bytes less that are for each section more. */
+  readonly sectionBytes: number;
   /**
    * Puts a batch into the order, however long that takes and however often it has to be tried. It is
    * there once {@link Ordered.deliver} was called with it, as the relay's own; no other may be
@@ -42,6 +47,8 @@ export interface Order {
 
 /** The hub's side of the order. */
 export interface Ordered {
+  /** Tells whether messages of a room are of use here; else a batch may be delivered without them. */
+  wants(room: string): boolean;
   /**
    * Takes the next batch of the order.
    *

@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { Sum } from "./source.ts";
+
 /** The memory in bytes that a message takes up on top of its payload: many empty ones are much, too. */
 export const MESSAGE_BYTES = 64;
 
@@ -89,8 +91,19 @@ export class Queue<Message, Sender> {
   length = 0;
   /** The memory that they take up. */
   bytes = 0;
+  readonly #sum: Sum;
   #arrivals = 0;
   #lines: Line<Message, Sender>[] = []; // In the order in which they are served.
+
+  /** Makes an empty queue; its bytes are also counted in a sum, if there is one. */
+  constructor(sum: Sum = { bytes: 0 }) {
+    this.#sum = sum;
+  }
+
+  /** The message that {@link Queue.take} takes first. */
+  get first(): Queued<Message, Sender> | undefined {
+    return this.#lines[0]?.first;
+  }
 
   /** The lines that hold messages. */
   get lines(): Iterable<Line<Message, Sender>> {
@@ -100,8 +113,7 @@ export class Queue<Message, Sender> {
   /** Adds a message to its sender's line. */
   push(line: Line<Message, Sender>, message: Message, bytes: number): void {
     line.push({ sender: line.sender, message, bytes, arrival: this.#arrivals++ });
-    this.length++;
-    this.bytes += bytes + MESSAGE_BYTES;
+    this.#count(1, bytes + MESSAGE_BYTES);
     if (line.length === 1) this.#lines.push(line);
   }
 
@@ -142,8 +154,7 @@ export class Queue<Message, Sender> {
       lines.shift();
       if (line.length > 0) lines.push(line);
     }
-    this.length -= batch.length;
-    this.bytes -= bytes;
+    this.#count(-batch.length, -bytes);
     if (visits > 1) batch.sort((a, b) => a.arrival - b.arrival);
     return batch;
   }
@@ -153,12 +164,18 @@ export class Queue<Message, Sender> {
     const at = this.#lines.indexOf(line);
     if (at < 0) return;
     this.#lines.splice(at, 1);
-    this.length -= line.length;
-    this.bytes -= line.bytes;
+    this.#count(-line.length, -line.bytes);
     line.clear();
+  }
+
+  #count(messages: number, bytes: number): void {
+    this.length += messages;
+    this.bytes += bytes;
+    this.#sum.bytes += bytes;
   }
 }
 
-function costOf({ bytes }: { readonly bytes: number }): number {
+/** Returns the memory that a message takes up. */
+export function costOf({ bytes }: { readonly bytes: number }): number {
   return bytes + MESSAGE_BYTES;
 }

@@ -8,21 +8,11 @@
  * @module
  */
 
-import { Arrivals, type Piece } from "./arrivals.ts";
-import type { Encoded } from "./connection.ts";
 import { type Entry, Log, type Origin } from "./log.ts";
 import type { Tracked } from "./member.ts";
-import type { Frames } from "./order.ts";
 import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
-import {
-  type BatchBounds,
-  FLOOD_BYTES,
-  FLOOD_MESSAGES,
-  MESSAGE_BYTES,
-  QUANTUM_BYTES,
-  Queue,
-  type Queued,
-} from "./queue.ts";
+import type { BatchBounds } from "./queue.ts";
+import type { Source, Tally } from "./source.ts";
 
 /** The bytes that a batch may hold; a single message may be larger. */
 const MAX_BATCH_BYTES = 256 * 1024;
@@ -41,10 +31,6 @@ const LONGEST_REST_MILLISECONDS = 25;
 
 /** The options of a room. Sizes are in bytes. */
 export interface RoomOptions<Message, Data> {
-  /** Turns the messages of one batch into the pieces that connections write. */
-  encode(messages: Message[]): Encoded<Data>;
-  /** Whether a sender receives its own messages. */
-  readonly echo: boolean;
   /** The deliveries that one batch may come to. */
   readonly maxBatchDeliveries: number;
   /** The unsent bytes over which a member falls off the log. */
@@ -53,28 +39,14 @@ export interface RoomOptions<Message, Data> {
   readonly highWaterBytes?: number;
   /** Ends the membership of a member that fell off; without it messages are skipped for it. */
   readonly evictSlow: ((member: Tracked<Message, Data>) => void) | null;
-  /**
-   * Turns frames into the pieces that connections write, where others decide the order: what is queued is
-   * taken, and comes back through {@link Room.arrive}. `null` where the room decides it.
-   */
-  readonly unpack: ((frames: Frames) => Encoded<Data>) | null;
   /** Called after a batch was handed to the members at the head, with the time that took. */
   onBatch(seconds: number): void;
 }
 
-/** The numbers that rooms count together. They only ever grow. */
-export interface Tally {
-  messages: number;
-  receivedBytes: number;
-  deliveries: number;
-  sentBytes: number;
-  droppedMessages: number;
-}
-
 /** Members that share one order. */
 export class Room<Message, Data> {
-  /** The messages that wait for their place in the order. */
-  readonly queue: Queue<Message, Tracked<Message, Data>> = new Queue();
+  /** What puts its messages in order. */
+  readonly source: Source<Message, Data>;
   readonly #options: RoomOptions<Message, Data>;
   readonly #tally: Tally;
   readonly #log = new Log<Data>();
@@ -82,14 +54,19 @@ export class Room<Message, Data> {
   readonly #ready = new Set<Tracked<Message, Data>>(); // The members at the head.
   readonly #laggards = new Set<Tracked<Message, Data>>();
   readonly #dismissed = new Set<Tracked<Message, Data>>(); // Told to go away; they are given nothing more.
-  readonly #arrivals = new Arrivals();
   #rest = PAUSE_MILLISECONDS; // The time from the last turn until the next was to be.
-  #underway = 0; // The number of messages that were taken and have not come back.
   readonly #highWater: number;
   #closing = false;
 
   /** Makes a room without members. */
-  constructor(options: RoomOptions<Message, Data>, tally: Tally) {
+  constructor(
+    /** Its name, a path. */
+    readonly name: string,
+    source: Source<Message, Data>,
+    options: RoomOptions<Message, Data>,
+    tally: Tally,
+  ) {
+    this.source = source;
     this.#options = options;
     this.#tally = tally;
     const { highWaterBytes = HIGH_WATER_BYTES, maxBacklogBytes } = options;
@@ -108,16 +85,6 @@ export class Room<Message, Data> {
     yield* this.#dismissed;
   }
 
-  /** The number of messages that are yet to be delivered. */
-  get waiting(): number {
-    return this.queue.length + this.#underway + this.#arrivals.messages;
-  }
-
-  /** The bytes that have arrived and are yet to be delivered. */
-  get arrivedBytes(): number {
-    return this.#arrivals.bytes;
-  }
-
   /** The bytes that the relay holds for a member: in its socket, and in the log from its position on. */
   unsent({ connection, lag }: Tracked<Message, Data>): number {
     return connection.backlog() + (lag ? this.#log.behind(lag.position) : 0);
@@ -126,7 +93,7 @@ export class Room<Message, Data> {
   /** Adds a member; it is given all that gets its place in the order from now on. */
   join(member: Tracked<Message, Data>): void {
     this.#ready.add(member);
-    if (this.#closing && !this.#hasMore) this.dismiss(member);
+    if (this.#closing && this.source.waiting === 0) this.dismiss(member);
   }
 
   /** Removes a member. What it sent stays in the queue. */
@@ -137,40 +104,18 @@ export class Room<Message, Data> {
 
   /** Whether there is nothing to do until somebody publishes. */
   get idle(): boolean {
-    return !this.#hasMore && this.#laggards.size === 0;
+    return this.source.waiting === 0 && this.#laggards.size === 0;
   }
 
-  get #hasMore(): boolean {
-    return this.queue.length > 0 || this.#underway > 0 || this.#arrivals.messages > 0;
-  }
-
-  /** Takes what is queued to where the order is decided; it is to come back through {@link Room.arrive}. */
-  take(bounds: BatchBounds): Queued<Message, Tracked<Message, Data>>[] {
-    const batch = this.queue.take(bounds);
-    this.#underway += batch.length;
-    return batch;
-  }
-
-  /**
-   * Takes in what comes next in an order that others decide.
-   *
-   * @param own How many messages of {@link Room.take} have come back with it.
-   */
-  arrive(piece: Piece, own: number): void {
-    this.#underway -= own;
-    if (this.size === 0) this.forget(); // Who joins later must not hear what was before this.
-    else this.#arrivals.push(piece);
-  }
-
-  /** Forgets what has arrived and was not delivered. */
-  forget(): void {
-    this.#arrivals.clear();
+  /** Whether nothing would be lost with it. */
+  get vacant(): boolean {
+    return this.size === 0 && this.idle;
   }
 
   /** Tells every member to go away, once it has been given what is queued, or at once if that cannot be. */
   close(atOnce = false): void {
     this.#closing = true;
-    if (atOnce || !this.#hasMore) this.#dismissReady();
+    if (atOnce || this.source.waiting === 0) this.#dismissReady();
   }
 
   /** Tells a member at the head to go away, and gives it nothing more. */
@@ -189,26 +134,18 @@ export class Room<Message, Data> {
   turn(at: number): number | null {
     this.#pace.tick(at, this.#rest);
     this.#rest = this.#feed();
-    if (this.#hasNext) this.#advance(at);
-    if (this.#hasNext) return this.#rest = PAUSE_MILLISECONDS;
-    if (this.#closing && !this.#hasMore) this.#dismissReady();
+    if (this.source.ready) this.#advance(at);
+    if (this.source.ready) return this.#rest = PAUSE_MILLISECONDS;
+    if (this.#closing && this.source.waiting === 0) this.#dismissReady();
     return this.#laggards.size > 0 ? this.#rest : null;
   }
 
   /** Delivers what is next, if it is time for that. */
   #advance(at: number): void {
-    if (this.#underway > 0 && this.#arrivals.mayWait(at)) return;
+    if (this.source.mayWait(at)) return;
     this.#findLaggards();
-    if (this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
-    else if (!this.#ordered) this.#moveOthers();
-  }
-
-  get #ordered(): boolean {
-    return this.#options.unpack !== null;
-  }
-
-  get #hasNext(): boolean {
-    return this.#ordered ? this.#arrivals.messages > 0 : this.queue.length > 0;
+    if (this.source.pressing || this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
+    else this.#moveOthers();
   }
 
   /** Gives laggards what their sockets take, and returns when to look at them again. */
@@ -265,15 +202,8 @@ export class Room<Message, Data> {
 
   /** Counts those at the head that keep up with a flood; `null` if nobody floods. */
   #bystanders(): number | null {
-    if (this.#ordered) return null; // What others put in order cannot wait alone.
     const { now } = this.#pace;
-    let flood = false;
-    const many = this.queue.length >= FLOOD_MESSAGES;
-    for (const { sender, bytes } of this.queue.lines) {
-      if (many && bytes > FLOOD_BYTES) sender.floodedAt = now;
-      flood ||= isOfLate(sender.floodedAt, now);
-    }
-    if (!flood) return null;
+    if (!this.source.findFlood(now)) return null;
     return [...this.#ready].filter(({ floodedAt, fellAt }) =>
       !isOfLate(floodedAt, now) && !isOfLate(fellAt, now)
     ).length;
@@ -295,12 +225,7 @@ export class Room<Message, Data> {
     const { evictSlow } = this.#options;
     const fallen = [...this.#laggards].filter((member) => this.#isFalling(member));
     if (evictSlow) fallen.forEach(evictSlow);
-    const bounds = this.batchBounds();
-    this.#deliver(
-      this.#ordered
-        ? this.#unpack(this.#arrivals.take(bounds))
-        : this.#encode(this.queue.take(bounds)),
-    );
+    this.#deliver(this.source.take(this.batchBounds()));
     if (!evictSlow) { for (const member of fallen) this.#skip(member); }
   }
 
@@ -308,41 +233,14 @@ export class Room<Message, Data> {
   #moveOthers(): void {
     const most = MOST_OVERSHOOT * this.#options.maxBacklogBytes;
     if ([...this.#laggards].some(({ lag }) => lag!.unsent > most)) return;
-    const { now } = this.#pace;
-    const batch = this.queue.take(
-      this.batchBounds(),
-      ({ bytes, sender }) => bytes > QUANTUM_BYTES || isOfLate(sender.floodedAt, now),
-    );
-    if (batch.length > 0) this.#deliver(this.#encode(batch));
+    const entry = this.source.takeOthers(this.batchBounds(), this.#pace.now);
+    if (entry) this.#deliver(entry);
   }
 
   /** What may be delivered in one turn, to as many members as there are now. */
   batchBounds(): BatchBounds {
     const messages = Math.max(1, Math.floor(this.#options.maxBatchDeliveries / this.size));
     return { bytes: MAX_BATCH_BYTES, messages };
-  }
-
-  #encode(batch: Queued<Message, Tracked<Message, Data>>[]): Entry<Data> {
-    const payloadBytes = batch.reduce((sum, { bytes }) => sum + bytes, 0);
-    this.#tally.messages += batch.length;
-    this.#tally.receivedBytes += payloadBytes;
-    return {
-      encoded: this.#options.encode(batch.map(({ message }) => message)),
-      messages: batch.length,
-      payloadBytes,
-      bytes: payloadBytes + MESSAGE_BYTES * batch.length,
-      origins: this.#options.echo ? null : batch.map(({ sender, bytes }) => ({ sender, bytes })),
-    };
-  }
-
-  #unpack({ frames, ends, payloadBytes, origins }: Piece): Entry<Data> {
-    return {
-      encoded: this.#options.unpack!({ frames, ends }),
-      messages: ends.length,
-      payloadBytes,
-      bytes: payloadBytes + MESSAGE_BYTES * ends.length,
-      origins,
-    };
   }
 
   #deliver(entry: Entry<Data>): void {
@@ -355,8 +253,9 @@ export class Room<Message, Data> {
       }
       this.#count(this.#ready.size * entry.messages, this.#ready.size * entry.payloadBytes);
     }
-    this.#arrivals.deliveryMilliseconds = performance.now() - started;
-    this.#options.onBatch(this.#arrivals.deliveryMilliseconds / 1000);
+    const took = performance.now() - started;
+    this.source.delivered(took);
+    this.#options.onBatch(took / 1000);
   }
 
   /** Writes a batch to one member, without its own messages where these are not for it. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { FakeConnection } from "../testing/fake_connection.ts";
+import { type LocalOptions, LocalSource } from "./local_source.ts";
 import { Tracked } from "./member.ts";
 import { Line, MESSAGE_BYTES } from "./queue.ts";
 import { Room, type RoomOptions } from "./room.ts";
@@ -25,18 +26,26 @@ const SIZE = 100;
 const COST = SIZE + MESSAGE_BYTES;
 const HIGH_WATER = 2 * SIZE, MAX_BACKLOG = 10 * COST;
 
-function setUp(changes: Partial<RoomOptions<string, string>> & { drop?: boolean } = {}) {
+type Changes = Partial<RoomOptions<string, string> & LocalOptions<string, string>>;
+
+function setUp({ drop = false, ...options }: Changes & { drop?: boolean } = {}) {
   const evicted: string[] = [];
   const tally = { messages: 0, receivedBytes: 0, deliveries: 0, sentBytes: 0, droppedMessages: 0 };
   const evictSlow = (member: Tracked<string, string>) => {
     evicted.push(member.peer);
     room.leave(member);
   };
-  const { drop = false, ...options } = changes;
-  const room: Room<string, string> = new Room({
-    encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
-    echo: true,
-    unpack: null,
+  const source = new LocalSource<string, string>(
+    {
+      encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
+      echo: true,
+      ...options,
+    },
+    tally,
+    { bytes: 0 },
+  );
+  const { queue } = source;
+  const room: Room<string, string> = new Room("/", source, {
     maxBatchDeliveries: Infinity,
     maxBacklogBytes: MAX_BACKLOG,
     highWaterBytes: HIGH_WATER,
@@ -46,15 +55,15 @@ function setUp(changes: Partial<RoomOptions<string, string>> & { drop?: boolean 
   }, tally);
   let now = 0, said = 0;
   const join = (peer: string) => {
-    const member = new Tracked<string, string>(new FakeSocket(peer)) as Client;
+    const member = new Tracked<string, string>(new FakeSocket(peer), room) as Client;
     room.join(member);
     return member;
   };
   /** Says something, and lets time pass until it has its place in the order; others than `stuck` drain. */
   const say = (sender: Client, stuck: readonly Client[] = []) => {
     const message = `${said++}`;
-    room.queue.push(sender.line ??= new Line(sender), message, SIZE);
-    for (let i = 0; room.queue.length > 0; i++) {
+    queue.push(sender.line ??= new Line(sender), message, SIZE);
+    for (let i = 0; queue.length > 0; i++) {
       assert(i < 20_000, "the head never moves on");
       room.turn(now += 1);
       for (const member of room.members()) {
@@ -65,7 +74,7 @@ function setUp(changes: Partial<RoomOptions<string, string>> & { drop?: boolean 
     return message;
   };
   const look = () => room.turn(now += 1);
-  return { room, join, say, look, evicted, tally };
+  return { room, queue, join, say, look, evicted, tally };
 }
 
 const upTo = (count: number, from = 0) =>
@@ -100,16 +109,16 @@ Deno.test("Room evicts a member once it is too far behind, not earlier and not m
 });
 
 Deno.test("Room passes on what others say while a flood waits for a member", () => {
-  const { room, join, look, evicted } = setUp({ maxBacklogBytes: 64 * COST });
+  const { queue, join, look, evicted } = setUp({ maxBacklogBytes: 64 * COST });
   const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
   cathy.connection.held = 65 * COST;
   const flood = alice.line ??= new Line(alice);
-  for (let i = 0; i < 2000; i++) room.queue.push(flood, "flood", SIZE);
+  for (let i = 0; i < 2000; i++) queue.push(flood, "flood", SIZE);
   look();
   assertEquals(bob.connection.heard, []);
-  room.queue.push(bob.line ??= new Line(bob), "hello", SIZE);
+  queue.push(bob.line ??= new Line(bob), "hello", SIZE);
   look();
-  assertEquals([bob.connection.heard, room.queue.length, evicted], [["hello"], 2000, []]);
+  assertEquals([bob.connection.heard, queue.length, evicted], [["hello"], 2000, []]);
 });
 
 Deno.test("Room keeps a member that is behind but takes data in bursts within the limit", () => {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { pause } from "./timeout.ts";
+
 /** The time between two portions, in milliseconds. */
 const STEP_MILLISECONDS = 50;
 
@@ -23,7 +25,7 @@ export async function spread(
     const due = Math.floor(count * step / steps);
     if (due > done) act(due - done);
     done = due;
-    await new Promise((resolve) => setTimeout(resolve, STEP_MILLISECONDS));
+    await pause(STEP_MILLISECONDS);
   }
   if (count > done) act(count - done);
 }

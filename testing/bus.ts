@@ -53,6 +53,10 @@ export class Speaker implements BusListener, AsyncDisposable {
     return speaker;
   }
 
+  wants(): boolean {
+    return true;
+  }
+
   /** The texts of all batches. */
   get heard(): string[] {
     return this.told.filter(({ kind }) => kind === "batch").map(({ text }) => text);

@@ -104,6 +104,11 @@ export function connect(relay: { url: string }, options?: WebSocketOptions): Pro
   return Client.connect(relay.url, options);
 }
 
+/** Names a room of a relay by a URL, for all that connects to one. */
+export function roomOf({ url }: { url: string }, path: string): { url: string } {
+  return { url: new URL(path, url).href };
+}
+
 /** Connects several clients to a relay. */
 export function connectAll(relay: { url: string }, count: number): Promise<Client[]> {
   return Promise.all(Array.from({ length: count }, () => connect(relay)));

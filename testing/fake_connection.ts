@@ -12,6 +12,8 @@ export class FakeConnection<Data = string> implements Connection<Data> {
   readonly heard: Data[] = [];
   /** Why the hub has ended it. */
   readonly closes: Ending[] = [];
+  /** The room that it is in. */
+  readonly room: string;
   /** Whether it may send messages. */
   mayTalk = true;
   /** When its membership ends. */
@@ -22,8 +24,9 @@ export class FakeConnection<Data = string> implements Connection<Data> {
   readonly peer: string;
 
   /** Makes a connection without a backlog. */
-  constructor(peer: string) {
+  constructor(peer: string, room = "/") {
     this.peer = peer;
+    this.room = room;
   }
 
   backlog(): number {

@@ -95,13 +95,14 @@ export class RawClient implements Disposable {
     return client;
   }
 
-  /** Opens a TCP connection and a WebSocket on it; `headers` as in {@link handshake}. */
+  /** Opens a TCP connection and a WebSocket on it, in the room of the URL; `headers` as in {@link handshake}. */
   static async join(
     relay: { url: string },
     headers?: Record<string, string | null>,
   ): Promise<RawClient> {
     const client = await RawClient.open(relay);
-    await client.ask(handshake(headers));
+    const room = pathOf(relay.url) ? "/" : new URL(relay.url).pathname;
+    await client.ask(handshake(headers, `GET ${room} HTTP/1.1`));
     return client;
   }
 

@@ -41,6 +41,7 @@ async function listen<Message, Data>(transport: Transport<Message, Data>) {
       };
       waiting.shift()!({
         peer: "someone",
+        room: "/",
         subprotocol: null,
         mayTalk: true,
         expires: Infinity,

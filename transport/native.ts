@@ -183,6 +183,10 @@ class NativeConnection implements Connection<NativeMessage> {
     return this.#seat.peer;
   }
 
+  get room(): string {
+    return this.#seat.room;
+  }
+
   get mayTalk(): boolean {
     return this.#seat.mayTalk;
   }

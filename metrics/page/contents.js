@@ -110,6 +110,7 @@ export const TABLES = [
       token: "token missing or wrong",
       role: "token for other rooms",
       full: "relay full",
+      rooms: "no place for another room",
       per_ip: "too many from its address",
       draining: "relay shutting down",
       cluster: "relay cut off from its cluster",

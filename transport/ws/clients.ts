@@ -82,6 +82,10 @@ class Client implements Connection<Buffer> {
     return this.#seat.peer;
   }
 
+  get room(): string {
+    return this.#seat.room;
+  }
+
   get mayTalk(): boolean {
     return this.#seat.mayTalk;
   }

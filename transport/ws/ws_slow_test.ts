@@ -91,6 +91,7 @@ async function listen(
   const listener = await ws.listen({
     admit: () => ({
       peer: "anyone",
+      room: "/",
       subprotocol: null,
       mayTalk: true,
       expires: Infinity,
