@@ -6,7 +6,7 @@ import { describeWanted, KEYS } from "../config/schema.ts";
 import { EVICTIONS, Hub } from "../hub.ts";
 import { createMetrics } from "../metrics.ts";
 import { CLOSE } from "../transport/close.ts";
-import { anchorsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
+import { anchorsOf, documents, entriesOf, linksOf, tablesOf } from "../testing/markdown.ts";
 import { ROOT } from "../testing/program.ts";
 
 const DOCUMENTS = await documents();
@@ -31,17 +31,18 @@ const collect = (folder: string) => {
 };
 for (const folder of ["", ...FOLDERS]) if (!ASIDE.includes(folder)) collect(folder);
 
-/** What a row says, by the headings of the columns; the first is what it is about. */
+/** The cells of a table row by the headings of their columns; the first one is what the row is about. */
 type Row = Record<string, string>;
 
-function settings(): Row[] {
-  return [...KEYS].filter(([, key]) => !key.properties).map(([path, key]) => {
-    const value = path.split(".").reduce<unknown>(
-      (node, name) => (node as Record<string, unknown>)[name],
+/** Every key of the configuration as docs/configuration.md lists it. */
+function settings(): Entry[] {
+  return [...KEYS].filter(([, key]) => !key.properties).map(([name, key]) => {
+    const value = name.split(".").reduce<unknown>(
+      (node, part) => (node as Record<string, unknown>)[part],
       DEFAULT_CONFIG,
     );
     const shown = Array.isArray(value) || value === "" ? JSON.stringify(value) : `${value}`;
-    return { key: path, default: shown, wanted: describeWanted(key) };
+    return { name, note: `${shown}; ${describeWanted(key)}`, text: plain(key.description) };
   });
 }
 

@@ -9,7 +9,7 @@ import { ROOT } from "./program.ts";
 /** Reads every Markdown file that people and assistants read, by its path. */
 export async function documents(): Promise<Map<string, string>> {
   const found = new Map<string, string>();
-  for (const folder of ["", "docs/", "bench/", ".agents/summary/"]) {
+  for (const folder of ["", "docs/", "deploy/", "bench/", ".agents/summary/"]) {
     for await (const { name } of Deno.readDir(`${ROOT}${folder}`)) {
       const path = `${folder}${name}`;
       if (name.endsWith(".md")) found.set(path, await Deno.readTextFile(`${ROOT}${path}`));
@@ -37,6 +37,25 @@ export function tablesOf(markdown: string): Table[] {
       first.split(/(?<=`), (?=`)/).map((one) => [one, ...others])
     );
     return { headings, rows: each.map((row) => row.map((cell) => cell.replaceAll("`", ""))) };
+  });
+}
+
+/** A list item that says something about a name, such as a key of the configuration. */
+export interface Entry {
+  /** The name that it begins with. */
+  readonly name: string;
+  /** The words in brackets behind the name. */
+  readonly note: string;
+  /** The rest, in one line. */
+  readonly text: string;
+}
+
+/** Reads a document's list items of the form "`name` (note): text"; marks of code are left out of the text. */
+export function entriesOf(markdown: string): Entry[] {
+  return prose(markdown).split(/\n(?=- |#)|\n\n/).flatMap((block) => {
+    const item = block.trim().replace(/\s+/g, " ");
+    const [found, name = "", note = "", text = ""] = /^- `([^`]+)` \((.*?)\): (.*)$/.exec(item) ?? [];
+    return found ? [{ name, note, text: text.replaceAll("`", "") }] : [];
   });
 }
 
