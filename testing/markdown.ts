@@ -1,5 +1,5 @@
 /**
- * What the project's documents say: their tables, commands and links.
+ * The contents of the project's documents: their tables, lists, commands and links.
  *
  * @module
  */
@@ -20,9 +20,9 @@ export async function documents(): Promise<Map<string, string>> {
 
 /** A table of a document. */
 export interface Table {
-  /** What stands above its columns. */
+  /** The headings of its columns. */
   readonly headings: readonly string[];
-  /** The cells without code marks; a row about several things, separated by commas, is a row for each. */
+  /** The cells without code marks. A row about several things, separated by commas, counts once for each. */
   readonly rows: readonly (readonly string[])[];
 }
 
@@ -50,12 +50,13 @@ export interface Entry {
   readonly text: string;
 }
 
-/** Reads a document's list items of the form "`name` (note): text"; marks of code are left out of the text. */
+/** Reads a document's list items of the form "`name` (note): text"; code marks are left out. */
 export function entriesOf(markdown: string): Entry[] {
   return prose(markdown).split(/\n(?=- |#)|\n\n/).flatMap((block) => {
-    const item = block.trim().replace(/\s+/g, " ");
-    const [found, name = "", note = "", text = ""] = /^- `([^`]+)` \((.*?)\): (.*)$/.exec(item) ?? [];
-    return found ? [{ name, note, text: text.replaceAll("`", "") }] : [];
+    const item = /^- `([^`]+)` \((.*?)\): (.*)$/.exec(block.trim().replace(/\s+/g, " "));
+    if (!item) return [];
+    const [note, text] = item.slice(2).map((words) => words.replaceAll("`", ""));
+    return [{ name: item[1], note, text }];
   });
 }
 
@@ -66,19 +67,19 @@ export function commandsOf(markdown: string): string[] {
   );
 }
 
-/** Reads where a document's links and images lead to. */
+/** Reads the targets of a document's links and images. */
 export function linksOf(markdown: string): string[] {
   return [...prose(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target);
 }
 
-/** Reads the anchors of a document's headings, as GitHub makes them. */
+/** Reads the anchors that GitHub makes for a document's headings. */
 export function anchorsOf(markdown: string): string[] {
   return [...prose(markdown).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
     heading.toLowerCase().replace(/[^\p{L}\p{N}\p{M} _-]/gu, "").replaceAll(" ", "-")
   );
 }
 
-/** A document without its blocks of code. */
+/** Removes the blocks of code from a document. */
 function prose(markdown: string): string {
   return markdown.replace(/^```.*?^```/gms, "");
 }
