@@ -100,14 +100,14 @@ metrics:
   const env = { RELAY_LOG_LEVL: "info", RELAY_PORT: "1", RELAY_SERVER_PORT: "0x10" };
   const flags = parseFlags(["--port", "70000", "--metrics-prot=1", "now", "--config="]);
   assertEquals(await problemsOf(yaml, { env, flags: flags.settings, problems: flags.problems }), [
-    "--metrics-prot is not a known flag, the nearest is --metrics-port (command line)",
-    "now is not understood, the relay takes flags only (command line)",
+    "Unknown flag --metrics-prot (did you mean --metrics-port?)",
+    "now is not a flag, and the relay takes only flags (command line)",
     "--config must have a value, got none (command line)",
-    "port is not a known key, the nearest is server.port (relay.yaml)",
-    "server.prot is not a known key, the nearest is server.port (relay.yaml)",
+    "Unknown key port in relay.yaml (did you mean server.port?)",
+    "Unknown key server.prot in relay.yaml (did you mean server.port?)",
     'server.tls must be a mapping of keys to values, got [ "yes" ] (relay.yaml)',
-    "RELAY_LOG_LEVL is not a known key, the nearest is RELAY_LOG_LEVEL (environment)",
-    "RELAY_PORT is not a known key, the nearest is RELAY_SERVER_PORT (environment)",
+    "Unknown variable RELAY_LOG_LEVL (did you mean RELAY_LOG_LEVEL?)",
+    "Unknown variable RELAY_PORT (did you mean RELAY_SERVER_PORT?)",
     'server.port must be a whole number from 0 to 65535, got "http" (relay.yaml)',
     "limits.max_connections must be a whole number from 1 to 1000000, got -1 (relay.yaml)",
     "limits.max_message_bytes must be a whole number from 1 to 67108864, got 1.5 (relay.yaml)",
@@ -123,7 +123,7 @@ metrics:
 
 Deno.test("parseFlags lets only one thing be asked for, but help always", () => {
   assertEquals(parseFlags(["--print-config", "--check"]).problems, [
-    "--print-config and --check must each stand alone (command line)",
+    "--print-config and --check cannot be combined (command line)",
   ]);
   assertEquals(parseFlags(["--help", "--check"]), { ...parseFlags(["--help"]) });
 });
@@ -218,7 +218,7 @@ Deno.test("loadConfig says how a parameter for the token may be named", async ()
 
 Deno.test("loadConfig tells a key that is written as one word from an unknown one", async () => {
   assertEquals(await problemsOf("server.port: 80"), [
-    "server.port must be nested, each word a level, got one key (relay.yaml)",
+    "server.port must be nested, with one level per word, got one key (relay.yaml)",
   ]);
 });
 
@@ -331,7 +331,7 @@ Deno.test("loadConfig says which NATS servers it can use, and shows no passwords
       ["nats://a, tls://b", "all nats:// or all tls://"],
       [
         "nats://alice:secret@a, nats://b",
-        "URLs with one user and one password for all",
+        "URLs that all have the same user and password",
         "nats://…@a, nats://b",
       ],
     ]
@@ -362,9 +362,9 @@ Deno.test("loadConfig says what the cluster may be named, and when it takes a CA
 
 Deno.test("loadConfig is not taken in by names that every object has", async () => {
   assertEquals(await problemsOf("__proto__: {port: 1}\nserver: {constructor: 1, toString: 2}"), [
-    "__proto__ is not a known key, the nearest is server (relay.yaml)",
-    "server.constructor is not a known key, the nearest is server.hostname (relay.yaml)",
-    "server.toString is not a known key, the nearest is server.hostname (relay.yaml)",
+    "Unknown key __proto__ in relay.yaml (did you mean server?)",
+    "Unknown key server.constructor in relay.yaml (did you mean server.hostname?)",
+    "Unknown key server.toString in relay.yaml (did you mean server.hostname?)",
   ]);
 });
 
@@ -408,8 +408,8 @@ Deno.test("config/schema.json lets editors accept the files that are here, and m
 
 Deno.test("parseFlags says what it cannot understand", () => {
   assertEquals(parseFlags(["--check=false", "--", "--port", "1"]).problems, [
-    "--port is not understood, the relay takes flags only (command line)",
-    "1 is not understood, the relay takes flags only (command line)",
+    "--port is not a flag, and the relay takes only flags (command line)",
+    "1 is not a flag, and the relay takes only flags (command line)",
     '--check must have no value, got "false" (command line)',
   ]);
   assertEquals(parseFlags(["-h"]).action, "help");

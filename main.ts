@@ -141,7 +141,7 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
   );
   if (anyOrigin && !wantsTokens(server)) {
     log.warn(
-      "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file can change that",
+      "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file restrict that",
     );
   }
 }

@@ -44,8 +44,8 @@ Deno.test("program ends with 2 on a bad configuration and lists every problem wi
     2,
     "",
     `Cannot use the configuration: 4 problems
-  --prot is not a known flag, the nearest is --port (command line)
-  limit is not a known key, the nearest is limits (bad.yaml)
+  Unknown flag --prot (did you mean --port?)
+  Unknown key limit in bad.yaml (did you mean limits?)
   server.port must be a whole number from 0 to 65535, got "http" (bad.yaml)
   log.level must be one of debug, info, warn, error, got "x" (variable RELAY_LOG_LEVEL)
 `,

@@ -231,7 +231,7 @@ export function serveMetrics(options: MetricsServerOptions): Listener {
           });
         }
         return serveStatusPage(path) ??
-          line(STATUS_CODE.NotFound, "there are /, /metrics, /healthz and /readyz");
+          line(STATUS_CODE.NotFound, "use /, /metrics, /healthz or /readyz");
       }),
     (server) => void server.shutdown(), // Deno.serve has no time-outs: who is idle would stay for ever.
   );

@@ -121,7 +121,7 @@ Deno.test("metrics port answers what it should and nothing else", async () => {
   };
   assertEquals(await ask("healthz"), [200, "ok\n"]);
   assertEquals(await ask("readyz"), [200, "ready\n"]);
-  assertEquals(await ask("nothing"), [404, "there are /, /metrics, /healthz and /readyz\n"]);
+  assertEquals(await ask("nothing"), [404, "use /, /metrics, /healthz or /readyz\n"]);
   assertEquals(await ask("metrics", { method: "POST" }), [405, "use GET\n"]);
   assertEquals(await ask("healthz", { method: "HEAD" }), [200, ""]);
 });

@@ -329,7 +329,7 @@ function run<Message, Data>(
     if (wantsTokens(server)) await reloadTokens(admission, server);
     if (watcher) await watcher.check();
     else if (files.certificate) {
-      log.warn("A new certificate needs a restart with server.transport native");
+      log.warn("With server.transport native, a new certificate needs a restart");
     }
   }
   let reloading = Promise.resolve();
@@ -359,7 +359,7 @@ async function reloadTokens(admission: Admission, server: Config["server"]): Pro
   try {
     admission.access = await loadAccess(server);
     const files = [server.auth_tokens_file, server.auth_keys_file].filter(Boolean).join(" and ");
-    log.info("Tokens read again from {files}", { files });
+    log.info("Tokens reloaded from {files}", { files });
   } catch (error) {
     const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
     log.error("Tokens not replaced: {reason}", { reason });
@@ -385,7 +385,7 @@ function warnOfFewDescriptors(maxConnections: number, spare: number): void {
   if (limit === null || maxConnections + spare <= limit) return;
   log.warn(
     "limits.max_connections is {maxConnections}, but this process may open only {limit} files; " +
-      "raise the limit (ulimit -n) or lower the key",
+      "raise the limit (ulimit -n) or lower the setting",
     { maxConnections, limit },
   );
 }
@@ -405,7 +405,7 @@ function warnOfStrangers({ transport, hostname, unix_socket }: Config["server"])
     return;
   }
   log.warn(
-    "server.transport native is meant for trusted networks and for proxies in front of it; " +
-      "set it to ws where strangers can reach the port",
+    "server.transport native is meant for trusted networks, or for use behind a proxy; " +
+      "set it to ws if strangers can reach the port",
   );
 }

@@ -56,7 +56,7 @@ export async function loadAccess(server: Config["server"]): Promise<Access> {
     loadSigned(auth_keys_file),
   );
   return (token) => {
-    if (token === null) return without_token === "listen" ? LISTEN : { denied: "there is none" };
+    if (token === null) return without_token === "listen" ? LISTEN : { denied: "it sent none" };
     const role = roleOf?.(token);
     if (role) return role === "talk" ? TALK : LISTEN;
     return judgeSigned?.(token) ?? { denied: "it is not in the file" };

@@ -178,7 +178,7 @@ Deno.test("relay says why it refused a token once a minute for each address, and
     ["192.0.2.2", await stranger.token(), "its signature is wrong"],
     ["192.0.2.3", await issuer.token({ rooms: ["/team"] }), "it is for other rooms"],
     ["192.0.2.3", await issuer.token({ rooms: ["/team"] }), "it is for other rooms"],
-    ["192.0.2.1", "simpl", "it is no signed token, and in no file of tokens"],
+    ["192.0.2.1", "simpl", "it is not a signed token, and not in the token file"],
   ];
   for (const [address, token] of wrong) {
     await ask(program, { ...bearer(token), "X-Forwarded-For": address });
@@ -193,8 +193,8 @@ Deno.test("relay says why it refused a token once a minute for each address, and
       ["WARN", "192.0.2.2", "its signature is wrong"],
       ["WARN", "192.0.2.3", "it is for other rooms"],
       ["DEBUG", "192.0.2.3", "it is for other rooms"],
-      ["DEBUG", "192.0.2.1", "it is no signed token, and in no file of tokens"],
-      ["WARN", "192.0.2.4", "there is none"],
+      ["DEBUG", "192.0.2.1", "it is not a signed token, and not in the token file"],
+      ["WARN", "192.0.2.4", "it sent none"],
     ],
   );
   for (const [, token] of wrong) {
@@ -209,7 +209,7 @@ Deno.test("loadAccess tells the problems of both files at once", async () => {
     ConfigError,
   );
   assertEquals(problems, [
-    `server.auth_tokens_file must be a file with one token a line, got ${auth_tokens_file}: no such file`,
+    `server.auth_tokens_file must be a file with one token per line, got ${auth_tokens_file}: no such file`,
     `server.auth_keys_file must be a file of keys (JWKS), got ${auth_keys_file}: no such file`,
   ]);
 });
@@ -221,7 +221,7 @@ Deno.test("loadAccess judges at once what needs no signature to be checked", asy
   const auth_keys_file = await keysOf(issuer);
   const both = await loadAccess({ ...server, auth_tokens_file: tokens, auth_keys_file });
   assertEquals(both("simple"), open(null));
-  assertEquals(both(null), { denied: "there is none" });
+  assertEquals(both(null), { denied: "it sent none" });
   assertEquals(both("x".repeat(9000)), { denied: "it has more than 8192 bytes" });
   const judged = both(await issuer.token());
   assert(judged instanceof Promise);

@@ -212,7 +212,7 @@ export class Admission {
 
   #logOrigin(origin: string): void {
     if (!this.#refusedOrigins.due(origin)) return;
-    log.warn("Refused a page of origin {origin}; server.allowed_origins says which may connect", {
+    log.warn("Refused a page of origin {origin}, which is not in server.allowed_origins", {
       origin: JSON.stringify(origin.slice(0, 200)),
     });
   }
@@ -221,7 +221,7 @@ export class Admission {
     if (this.#refusedAddresses.due(address)) {
       log.warn("Refused {peer} for its token: {why}", { peer, why });
     } else {
-      log.debug("Refused {peer} for its token, like another of its address: {why}", { peer, why });
+      log.debug("Refused {peer} for its token, like others from its address: {why}", { peer, why });
     }
   }
 }

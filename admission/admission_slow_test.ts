@@ -63,7 +63,7 @@ for (const transport of ["native", "ws"] as const) {
 
     await Deno.writeTextFile(tokens, "new-secret\n");
     program.signal("SIGHUP");
-    await until(() => program.logged("Tokens read again from"), "the new tokens");
+    await until(() => program.logged("Tokens reloaded from"), "the new tokens");
     assertEquals((await ask(program, young)).status, 101);
     assertEquals((await ask(program, old)).status, 401);
     alice.send(frame(OPCODE.text, "still here"));
@@ -81,7 +81,7 @@ for (const transport of ["native", "ws"] as const) {
 Deno.test("program says at the start who may connect, and warns when anyone may from any page", async () => {
   await using open = await Program.start();
   assertMatch(open.stderr, /anyone may connect from any web page/);
-  const warning = "server.allowed_origins and server.auth_tokens_file can change that";
+  const warning = "server.allowed_origins and server.auth_tokens_file restrict that";
   await until(() => open.logged(warning), "the warning");
   await Deno.writeTextFile(tokens, "secret-1\n");
   const env = {

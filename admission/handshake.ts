@@ -233,11 +233,11 @@ const MAX_ROOM_BYTES = 200;
 
 function checkPath({ path, method }: Handshake, { rooms }: Policy): Refusal | null {
   if (path === "/" || method === "CONNECT") return null; // CONNECT names a host, not a path.
-  if (!rooms) return bad(STATUS_CODE.NotFound, "the relay answers on / only");
+  if (!rooms) return bad(STATUS_CODE.NotFound, "the relay answers only on /");
   if (path === null) {
     return bad(STATUS_CODE.BadRequest, "the path must be UTF-8 in percent-encoding");
   }
-  if (hasDots(path)) return bad(STATUS_CODE.BadRequest, "the path must have no segment . or ..");
+  if (hasDots(path)) return bad(STATUS_CODE.BadRequest, "the path must not have a segment . or ..");
   const bytes = new TextEncoder().encode(path).length;
   if (bytes <= MAX_ROOM_BYTES) return null;
   const body = `the path must have at most ${MAX_ROOM_BYTES} bytes, got ${bytes}`;
@@ -258,7 +258,9 @@ function checkUpgrade({ upgrade }: Handshake): Refusal | null {
 
 /** Holds a handshake to one `Host` (RFC 9112 §3.2); what else is asked is answered without. */
 function checkHost({ hosts }: Handshake): Refusal | null {
-  return hosts === 1 ? null : bad(STATUS_CODE.BadRequest, `Host must be there once, got ${hosts}`);
+  return hosts === 1
+    ? null
+    : bad(STATUS_CODE.BadRequest, `there must be exactly one Host header, got ${hosts}`);
 }
 
 function checkVersion({ version }: Handshake): Refusal | null {
@@ -279,7 +281,10 @@ function checkSubprotocols({ subprotocols, subprotocol }: Handshake): Refusal | 
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
   }
   if (new Set(subprotocols).size < subprotocols.length) {
-    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
+    return bad(
+      STATUS_CODE.BadRequest,
+      "Sec-WebSocket-Protocol must name each subprotocol only once",
+    );
   }
   if (subprotocol === null && subprotocols.some((name) => name.startsWith(TOKEN_PREFIX))) {
     // A token is never answered, and browsers give up where none of what they offer is.
@@ -332,7 +337,7 @@ function checkFull({ connected, maxConnections }: RelayState): Refusal | null {
 
 function checkRooms({ roomIsNew, rooms, maxRooms }: RelayState): Refusal | null {
   if (!roomIsNew || rooms < maxRooms) return null;
-  return unavailable("rooms", "the relay has no place for another room");
+  return unavailable("rooms", "the relay cannot open another room");
 }
 
 function checkAddress(state: RelayState): Refusal | null {

@@ -135,7 +135,7 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
     reason: "bad_request",
     status: 404,
     headers: {},
-    body: "the relay answers on / only",
+    body: "the relay answers only on /",
   }],
   ["another method", request({}, "POST"), OPEN, {
     reason: "bad_request",
@@ -171,13 +171,13 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
     reason: "bad_request",
     status: 400,
     headers: {},
-    body: "Host must be there once, got 0",
+    body: "there must be exactly one Host header, got 0",
   }],
   ["a handshake with two of them", { ...request(), hosts: 2 }, OPEN, {
     reason: "bad_request",
     status: 400,
     headers: {},
-    body: "Host must be there once, got 2",
+    body: "there must be exactly one Host header, got 2",
   }],
   ["another version", request({ "sec-websocket-version": "8" }), OPEN, {
     reason: "bad_request",
@@ -210,7 +210,7 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
       reason: "bad_request",
       status: 400,
       headers: {},
-      body: "Sec-WebSocket-Protocol must name each only once",
+      body: "Sec-WebSocket-Protocol must name each subprotocol only once",
     },
   ],
   [

@@ -79,7 +79,7 @@ async function readKey(value: unknown): Promise<Key[] | string> {
   if (!fitting) return "something other than Ed25519, P-256, RSA or oct";
   const algorithms = jwk.alg === undefined ? fitting : fitting.filter((alg) => alg === jwk.alg);
   if (algorithms.length === 0) return `an alg other than ${fitting.join(" or ")}`;
-  if (kid !== undefined && typeof kid !== "string") return "a kid that is no text";
+  if (kid !== undefined && typeof kid !== "string") return "a kid that is not a text";
   if (kty !== "oct" && "d" in jwk) return "a private key, where the public one is enough,";
   try {
     const keys: Key[] = [];
@@ -110,5 +110,5 @@ function findTwin(keys: readonly Key[], added: readonly Key[]): string | null {
   const twins = added.some(({ kid, alg }) =>
     keys.some((key) => key.kid === kid && key.alg === alg)
   );
-  return twins ? "the kid, or the lack of one, of a key from above" : null;
+  return twins ? "one that cannot be told apart from an earlier key" : null;
 }

@@ -84,8 +84,8 @@ Deno.test("loadKeys says of each key what is wrong with it, and never repeats on
     "something other than Ed25519, P-256, RSA or oct as key 9 of keys",
     "an alg other than ES256 as key 10 of keys",
     "an alg other than RS256 or PS256 as key 11 of keys",
-    "the kid, or the lack of one, of a key from above as key 12 of keys",
-    "a kid that is no text as key 13 of keys",
+    "one that cannot be told apart from an earlier key as key 12 of keys",
+    "a kid that is not a text as key 13 of keys",
     "something other than an object as key 14 of keys",
     "something other than an object as key 15 of keys",
   ]);

@@ -37,14 +37,14 @@ function findKey(keys: readonly Key[], token: string): Key | Denial {
   try {
     header = decodeProtectedHeader(token);
   } catch {
-    return deny("it is no signed token, and in no file of tokens");
+    return deny("it is not a signed token, and not in the token file");
   }
   const { alg, kid } = header;
   const fitting = keys.filter((key) => key.alg === alg && (kid === undefined || key.kid === kid));
   if (fitting.length === 1) return fitting[0];
-  if (fitting.length > 1) return deny("it has no kid, and several keys are for its alg");
+  if (fitting.length > 1) return deny("it has no kid, and several keys fit its alg");
   const known = keys.some((key) => key.alg === alg);
-  return deny(known ? "its kid is that of no key for its alg" : "its alg is that of no key");
+  return deny(known ? "no key for its alg has its kid" : "no key fits its alg");
 }
 
 async function verify(token: string, { alg, material }: Key): Promise<Verdict> {
@@ -61,7 +61,7 @@ function grant({ exp, role: wanted = "talk", rooms = EVERY_ROOM }: JWTPayload): 
   const role = ROLES.find((role) => role === wanted);
   if (!role) return deny("its role is neither talk nor listen");
   if (!Array.isArray(rooms) || !rooms.every(isRoomPattern)) {
-    return deny("its rooms are no list of paths that begin with /");
+    return deny("its rooms are not a list of paths that begin with /");
   }
   return { mayTalk: role === "talk", rooms, expires: exp! * 1000 };
 }
@@ -72,10 +72,10 @@ function describe(error: unknown): string {
   if (error instanceof errors.JWTExpired) return "it has expired";
   if (error instanceof errors.JWTClaimValidationFailed) {
     if (error.reason === "missing") return `it has no ${error.claim}`;
-    if (error.claim === "nbf" && error.reason === "check_failed") return "its nbf is yet to come";
-    return `its ${error.claim} is not what it has to be`;
+    if (error.claim === "nbf" && error.reason === "check_failed") return "its nbf is in the future";
+    return `its ${error.claim} is invalid`;
   }
-  return "it is not what a signed token has to be";
+  return "it is malformed";
 }
 
 function deny(denied: string): Denial {

@@ -207,7 +207,7 @@ export function findLoss(info: StreamInfo, place: Place, jumpedTo = 0): Loss | n
   const { first_seq, last_seq } = state;
   if (created !== place.created) {
     const next = { created, sequence: Math.max(0, first_seq - 1) };
-    return { why: "the stream was made anew", next, anew: true };
+    return { why: "the stream was created again", next, anew: true };
   }
   if (last_seq < place.sequence) {
     const why = `the stream has lost its end, ${last_seq + 1} to ${place.sequence}`;

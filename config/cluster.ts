@@ -17,7 +17,7 @@ export function findClusterProblems(
     problems.push(["cluster.servers", "all nats:// or all tls://"]);
   }
   if (differ(({ username, password }) => `${username}:${password}`)) {
-    problems.push(["cluster.servers", "URLs with one user and one password for all"]);
+    problems.push(["cluster.servers", "URLs that all have the same user and password"]);
   }
   if (tls_ca_file !== "" && urls.every(({ protocol }) => protocol !== "tls:")) {
     const want = "empty where cluster.servers do not begin with tls://";

@@ -74,7 +74,7 @@ export function keepServing(
     if (!lacksDescriptors(error)) return died.resolve(String(error));
     if (pause === 0) {
       log.warn(
-        "File descriptors ran out on port {port}; members are kept, newcomers wait until some are free",
+        "File descriptors ran out on port {port}; clients stay connected, and new ones wait until some are free",
         { port: "path" in bound ? bound.path : port },
       );
     }

@@ -13,12 +13,12 @@ export async function findObstacle(path: string): Promise<string | null> {
     return `longer than ${MAX_PATH_BYTES} bytes`;
   }
   try {
-    return (await Deno.lstat(path)).isSocket ? null : "something that is no socket";
+    return (await Deno.lstat(path)).isSocket ? null : "something that is not a socket";
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) return (error as Error).message;
   }
   const folder = path.slice(0, path.lastIndexOf("/") + 1) || ".";
-  return await Deno.stat(folder).then(() => null, () => "in no folder that exists");
+  return await Deno.stat(folder).then(() => null, () => "its folder does not exist");
 }
 
 /** Removes a Unix socket on which nobody listens any more: a program that crashed leaves it behind. */

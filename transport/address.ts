@@ -55,7 +55,7 @@ async function bindPath<T>(path: string, listen: (address: Address) => T | Promi
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     const why = code === "EADDRINUSE"
-      ? "somebody listens there; set server.unix_socket to another path"
+      ? "another process listens there; set server.unix_socket to another path"
       : `${message}; see server.unix_socket`;
     throw new Error(`Cannot listen on ${path}: ${why}`, { cause: error });
   }
@@ -70,7 +70,7 @@ export async function checkPath(path: string): Promise<void> {
   const obstacle = path ? await findObstacle(path) : null;
   if (obstacle === null) return;
   throw new ConfigError([
-    `server.unix_socket must be a path where a socket can be, got ${path}: ${obstacle}`,
+    `server.unix_socket must be a path where a socket can be created, got ${path}: ${obstacle}`,
   ]);
 }
 

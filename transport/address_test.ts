@@ -61,7 +61,7 @@ for (const transport of ["native", "ws"] as const) {
     const second = await assertRejects(() => startRelay({ server: { transport, unix_socket } }));
     assertEquals(
       (second as Error).message,
-      `Cannot listen on ${unix_socket}: somebody listens there; set server.unix_socket to another path`,
+      `Cannot listen on ${unix_socket}: another process listens there; set server.unix_socket to another path`,
     );
     await using alice = await connect(relay);
     alice.send("still here");
@@ -93,10 +93,10 @@ for (const transport of ["native", "ws"] as const) {
 }
 
 const PATHS: [what: string, path: string, obstacle: string][] = [
-  ["a file", `${directory}/file`, "something that is no socket"],
-  ["a folder", directory, "something that is no socket"],
-  ["a symbolic link", `${directory}/link`, "something that is no socket"],
-  ["a path without its folder", `${directory}/none/relay.sock`, "in no folder that exists"],
+  ["a file", `${directory}/file`, "something that is not a socket"],
+  ["a folder", directory, "something that is not a socket"],
+  ["a symbolic link", `${directory}/link`, "something that is not a socket"],
+  ["a path without its folder", `${directory}/none/relay.sock`, "its folder does not exist"],
   ["a path that is too long", `/tmp/${"x".repeat(103)}`, "longer than 107 bytes"],
 ];
 await Deno.writeTextFile(`${directory}/file`, "precious");
@@ -109,7 +109,7 @@ for (const [what, path, obstacle] of PATHS) {
       ConfigError,
     );
     assertEquals(problems, [
-      `server.unix_socket must be a path where a socket can be, got ${path}: ${obstacle}`,
+      `server.unix_socket must be a path where a socket can be created, got ${path}: ${obstacle}`,
     ]);
     assertEquals(await Deno.readTextFile(`${directory}/link`), "precious");
   });
