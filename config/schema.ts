@@ -98,6 +98,12 @@ const relay = z.strictObject({
     .describe(
       "Whether each path, such as /team, is a room of its own. Otherwise / is the only room.",
     ),
+  history_seconds: z.number().min(0).max(86400).default(0)
+    .describe("How long messages are kept for clients that ask for them. 0: not at all."),
+  history_bytes: z.int().min(1).max(64 * 1024 * MIB).default(64 * MIB)
+    .describe(
+      "How many bytes of the history are kept, over all rooms. Beyond that the oldest messages go.",
+    ),
 });
 
 const limits = z.strictObject({
@@ -210,7 +216,7 @@ export interface Config {
     idle_timeout_seconds: number;
   };
   /** What the relay does with messages. */
-  relay: { echo: boolean; rooms: boolean };
+  relay: { echo: boolean; rooms: boolean; history_seconds: number; history_bytes: number };
   /** How much a client may do. */
   limits: {
     max_connections: number;

@@ -56,7 +56,7 @@ function settings(): Entry[] {
 /** Every metric that a relay may have, with TLS and in a cluster, by its name with its labels; the note is its type. */
 async function metrics(): Promise<Entry[]> {
   const hub = new Hub({
-    encode: () => ({ all: [], slice: () => [] }),
+    encode: () => ({ all: [], slice: () => [], payloadBytes: () => 0 }),
     maxMessageBytes: 1,
     maxBacklogBytes: 1,
   });
