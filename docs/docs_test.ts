@@ -177,3 +177,26 @@ Deno.test("README.md is short enough to be read", () => {
   const lines = DOCUMENTS.get("README.md")!.split("\n").length;
   assert(lines < 180, `it has ${lines} lines`);
 });
+
+Deno.test("docs/SECURITY.md names a test for each threat, and only tests that exist", () => {
+  const [, ...threats] = DOCUMENTS.get("docs/SECURITY.md")!.split(/^### /m);
+  const untested = ["Clients that pretend to be others"];
+  for (const threat of threats) {
+    const [name] = threat.split("\n");
+    const tests = [...threat.matchAll(/`([\w/]+_test\.ts)`/g)].map(([, file]) => file);
+    assertEquals(tests.length === 0, untested.includes(name), name);
+    for (const file of tests) assert(Deno.statSync(`${ROOT}${file}`).isFile, file);
+  }
+  assert(threats.length > 10, "the threats have gone");
+});
+
+Deno.test("deploy/README.md names each file there, and no other", () => {
+  const items = DOCUMENTS.get("deploy/README.md")!.split(/^- /m).slice(1)
+    .map((item) => item.split(":")[0]);
+  const named = items.flatMap((item) =>
+    [...item.matchAll(/\[([\w.@]+)\]|`([\w.@]+)`/g)].map(([, link, code]) => link ?? code)
+  );
+  const files = [...Deno.readDirSync(`${ROOT}deploy`)].map(({ name }) => name)
+    .filter((name) => !name.endsWith(".ts") && name !== "README.md");
+  assertEquals(named.toSorted(), files.toSorted());
+});

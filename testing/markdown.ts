@@ -67,6 +67,37 @@ export function commandsOf(markdown: string): string[] {
   );
 }
 
+/** The commands of a document, of which tests take one after the other until none is left. */
+export class Commands {
+  /** Those that no test has taken. */
+  readonly left: Set<string>;
+  readonly #all: readonly string[];
+
+  /** Reads the commands. */
+  constructor(markdown: string) {
+    this.#all = commandsOf(markdown);
+    this.left = new Set(this.#all);
+  }
+
+  /** Takes all commands that begin with a text. */
+  takeAll(start: string): string[] {
+    const found = this.#all.filter((line) => line.startsWith(start));
+    for (const line of found) this.left.delete(line);
+    return found;
+  }
+
+  /**
+   * Takes the one command that begins with a text.
+   *
+   * @throws {Error} If it is not one.
+   */
+  take(start: string): string {
+    const found = this.takeAll(start);
+    if (found.length === 1) return found[0];
+    throw new Error(`${found.length} commands begin with "${start}"`);
+  }
+}
+
 /** Reads the targets of a document's links and images. */
 export function linksOf(markdown: string): string[] {
   return [...prose(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target);
