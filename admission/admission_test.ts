@@ -232,7 +232,7 @@ Deno.test("relay names a refused origin once, with the key to change, however of
   assertEquals(warnings.length, 2, program.stderr);
   assertMatch(
     warnings[0],
-    /page of origin "https:\/\/evil\.example"; which is not in server\.allowed_origins/,
+    /page of origin "https:\/\/evil\.example", which is not in server\.allowed_origins/,
   );
   assert(warnings[1].length < 400, warnings[1]);
 });

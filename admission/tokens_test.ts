@@ -39,15 +39,15 @@ Deno.test("loadTokens says what is wrong and where, and never repeats a token", 
     await problemsOf("good\nmy secret\nsec=ret\na talk listen\nb Listen\ngood listen\n"),
     [
       "server.auth_tokens_file must be a file with one token per line, got something other than talk or " +
-      "listen behind the token in line 2 of tokens",
+      "listen after the token in line 2 of tokens",
       "server.auth_tokens_file must be a file with one token per line, got characters " +
       "other than A-Z a-z 0-9 . _ ~ + - in line 3 of tokens",
       "server.auth_tokens_file must be a file with one token per line, got something other than talk or " +
-      "listen behind the token in line 4 of tokens",
+      "listen after the token in line 4 of tokens",
       "server.auth_tokens_file must be a file with one token per line, got something other than talk or " +
-      "listen behind the token in line 5 of tokens",
-      "server.auth_tokens_file must be a file with one token per line, got another role of a token from " +
-      "above in line 6 of tokens",
+      "listen after the token in line 5 of tokens",
+      "server.auth_tokens_file must be a file with one token per line, got a second role for a " +
+      "token in line 6 of tokens",
     ],
   );
   assertEquals(await problemsOf("# none yet\n"), [
