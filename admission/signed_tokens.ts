@@ -1,5 +1,6 @@
 /**
- * Signed tokens (JWT, RFC 7519): who holds the key says in each what its bearer may do, and until when.
+ * Signed tokens (JWT, RFC 7519). The owner of the key writes into each token what its bearer may do, and how
+ * long.
  *
  * @module
  */
@@ -10,10 +11,10 @@ import { type Key, loadKeys } from "./keys.ts";
 import { EVERY_ROOM, isRoomPattern } from "./rooms.ts";
 import { ROLES } from "./tokens.ts";
 
-/** The longest token that is looked at. */
+/** The longest token that is checked. */
 const MAX_TOKEN_BYTES = 8 * 1024;
 
-/** Judges a signed token; a promise only where there is a signature to check. */
+/** Judges a signed token. It is a promise only if a signature has to be checked. */
 export type JudgeSigned = (token: string) => Denial | Promise<Verdict>;
 
 /**

@@ -1,12 +1,12 @@
 /**
- * What must hold for the keys of the cluster beyond what each of them takes.
+ * Conditions between the keys of the cluster.
  *
  * @module
  */
 
 import type { Config } from "./schema.ts";
 
-/** Finds keys that do not fit together, and says what each must be; the client of NATS knows one user, one way. */
+/** Finds keys that do not fit together. The client of NATS has one user, and uses TLS for all servers or none. */
 export function findClusterProblems(
   { servers, tls_ca_file }: Config["cluster"],
 ): [path: string, want: string][] {
