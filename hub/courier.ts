@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Tracked } from "./member.ts";
+import type { Author } from "./author.ts";
 import type { SharedOrder } from "./options.ts";
 import {
   type Batch,
@@ -29,7 +29,7 @@ const MAX_ARRIVED_BYTES = { oneRoom: 8 * 1024 * 1024, rooms: 64 * 1024 * 1024 };
 /** The messages of one room that are under way. */
 interface Parcel<Message, Data> {
   readonly room: Room<Message, Data>;
-  readonly sent: readonly Queued<Message, Tracked<Message, Data>>[];
+  readonly sent: readonly Queued<Message, Author<Message, Data>>[];
 }
 
 /** What a courier knows of its hub. */
@@ -139,7 +139,10 @@ export class Courier<Message, Data> {
     const source = sourceOf(room);
     source.landed(sent.length);
     this.#tally.messages += sent.length;
-    this.#tally.receivedBytes += sent.reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const { sender, bytes } of sent) {
+      this.#tally.receivedBytes += bytes;
+      sender.placed();
+    }
     if (room.size === 0) source.forget(); // Who joins later must not hear what was before this.
     const { messages: most } = room.batchBounds();
     for (let from = 0; from < frames.ends.length && room.size > 0; from += most) {

@@ -6,7 +6,7 @@
 
 import type { Encoded } from "./connection.ts";
 import type { Entry } from "./log.ts";
-import type { Tracked } from "./member.ts";
+import type { Author } from "./author.ts";
 import { isOfLate } from "./pace.ts";
 import {
   type BatchBounds,
@@ -29,7 +29,7 @@ export interface LocalOptions<Message, Data> {
 
 /** Makes batches of what is queued. */
 export class LocalSource<Message, Data> implements Source<Message, Data> {
-  readonly queue: Queue<Message, Tracked<Message, Data>>;
+  readonly queue: Queue<Message, Author<Message, Data>>;
   readonly pressing = false;
   readonly #options: LocalOptions<Message, Data>;
   readonly #tally: Tally;
@@ -77,8 +77,12 @@ export class LocalSource<Message, Data> implements Source<Message, Data> {
 
   delivered(): void {}
 
-  #encode(batch: Queued<Message, Tracked<Message, Data>>[]): Entry<Data> {
-    const payloadBytes = batch.reduce((sum, { bytes }) => sum + bytes, 0);
+  #encode(batch: Queued<Message, Author<Message, Data>>[]): Entry<Data> {
+    let payloadBytes = 0;
+    for (const { sender, bytes } of batch) {
+      payloadBytes += bytes;
+      sender.placed();
+    }
     this.#tally.messages += batch.length;
     this.#tally.receivedBytes += payloadBytes;
     return {

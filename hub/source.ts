@@ -5,13 +5,13 @@
  */
 
 import type { Entry } from "./log.ts";
-import type { Tracked } from "./member.ts";
+import type { Author } from "./author.ts";
 import type { BatchBounds, Queue } from "./queue.ts";
 
 /** Where the batches of a room come from. */
 export interface Source<Message, Data> {
   /** What the members have sent, until it is put in order. */
-  readonly queue: Queue<Message, Tracked<Message, Data>>;
+  readonly queue: Queue<Message, Author<Message, Data>>;
   /** The number of messages that are yet to be delivered, wherever they are. */
   readonly waiting: number;
   /** Whether there is something to deliver now. */
