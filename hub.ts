@@ -151,6 +151,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
         echo,
         rooms: this.#rooms,
         arrived: this.#arrived,
+        open: this.#history ? (name) => this.#rooms.get(name) ?? this.#open(name) : null,
         wake: (room) => this.#turns.wake(room),
       }, this.#tally)
       : null;
@@ -210,12 +211,12 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   wants(room: string): boolean {
-    return this.#rooms.has(room);
+    return this.#history !== null || this.#rooms.has(room);
   }
 
   /** Takes the next batch of the shared order, which is delivered like one of the hub's own. */
-  deliver(batch: Batch, own: boolean): void {
-    this.#courier!.arrive(batch, own);
+  deliver(batch: Batch, own: boolean, ageMilliseconds: number): void {
+    this.#courier!.arrive(batch, own, this.#now() - ageMilliseconds);
   }
 
   /**

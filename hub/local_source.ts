@@ -63,21 +63,21 @@ export class LocalSource<Message, Data> implements Source<Message, Data> {
     return flood;
   }
 
-  take(bounds: BatchBounds): Entry<Data> {
-    return this.#encode(this.queue.take(bounds));
+  take(bounds: BatchBounds, at: number): Entry<Data> {
+    return this.#encode(this.queue.take(bounds), at);
   }
 
-  takeOthers(bounds: BatchBounds, now: number): Entry<Data> | null {
+  takeOthers(bounds: BatchBounds, at: number, now: number): Entry<Data> | null {
     const batch = this.queue.take(
       bounds,
       ({ bytes, sender }) => bytes > QUANTUM_BYTES || isOfLate(sender.floodedAt, now),
     );
-    return batch.length > 0 ? this.#encode(batch) : null;
+    return batch.length > 0 ? this.#encode(batch, at) : null;
   }
 
   delivered(): void {}
 
-  #encode(batch: Queued<Message, Author<Message, Data>>[]): Entry<Data> {
+  #encode(batch: Queued<Message, Author<Message, Data>>[], time: number): Entry<Data> {
     let payloadBytes = 0;
     for (const { sender, bytes } of batch) {
       payloadBytes += bytes;
@@ -91,6 +91,7 @@ export class LocalSource<Message, Data> implements Source<Message, Data> {
       payloadBytes,
       bytes: payloadBytes + MESSAGE_BYTES * batch.length,
       origins: this.#options.echo ? null : batch.map(({ sender, bytes }) => ({ sender, bytes })),
+      time,
     };
   }
 }

@@ -85,13 +85,14 @@ export class SharedSource<Message, Data> implements Source<Message, Data> {
   }
 
   take(bounds: BatchBounds): Entry<Data> {
-    const { frames, ends, payloadBytes, origins } = this.#arrivals.take(bounds);
+    const { frames, ends, payloadBytes, origins, time } = this.#arrivals.take(bounds);
     return {
       encoded: this.#unpack({ frames, ends }),
       messages: ends.length,
       payloadBytes,
       bytes: payloadBytes + MESSAGE_BYTES * ends.length,
       origins,
+      time,
     };
   }
 

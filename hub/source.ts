@@ -22,10 +22,10 @@ export interface Source<Message, Data> {
   mayWait(at: number): boolean;
   /** Marks the members that flood the room at a time of its pace, and tells whether one has done so of late. */
   findFlood(now: number): boolean;
-  /** Takes the next batch. */
-  take(bounds: BatchBounds): Entry<Data>;
-  /** Takes a batch of those who do not flood; `null` if there is none. */
-  takeOthers(bounds: BatchBounds, now: number): Entry<Data> | null;
+  /** Takes the next batch; `at` is a clock's milliseconds. */
+  take(bounds: BatchBounds, at: number): Entry<Data>;
+  /** Takes a batch of those who do not flood, at a time of the room's pace; `null` if there is none. */
+  takeOthers(bounds: BatchBounds, at: number, now: number): Entry<Data> | null;
   /** Is told how long the delivery of a batch took. */
   delivered(milliseconds: number): void;
 }
