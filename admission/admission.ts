@@ -31,6 +31,8 @@ export type { Rejection } from "./handshake.ts";
 export interface Seat {
   /** The client's name in the log, for example `192.0.2.7:51034`. */
   readonly peer: string;
+  /** The client's own address. */
+  readonly address: string;
   /** The path of the room that it asked for. */
   readonly room: string;
   /** The part of the history that the client asks for; `null` for none. */
@@ -190,6 +192,7 @@ export class Admission {
     let free = false;
     return {
       peer,
+      address,
       room,
       replay: handshake.replay as Replay | null, // Everything else was refused.
       subprotocol: handshake.subprotocol,

@@ -38,6 +38,15 @@ Deno.test("README's three lines of client code talk to other clients", async () 
   await until(() => client.stdout === "hello\n", "the client to hear itself");
 });
 
+Deno.test("README's curl command sends a message", async () => {
+  await using relay = await startRelay();
+  await using bob = await connect(relay);
+  const here = relay.url.replace("ws:", "http:");
+  const command = COMMANDS.take("curl -d hello").replace("http://localhost:8443/", here).split(" ");
+  assertEquals((await run({ command })).code, 0);
+  assertEquals(await bob.next(), "hello");
+});
+
 Deno.test("README's command for the tests runs tests", async () => {
   const file = "admission/client_address_test.ts";
   const one = [...COMMANDS.take("npx -y deno@2.9.6 test").split(" "), file];
