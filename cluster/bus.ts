@@ -18,12 +18,13 @@ export interface BusListener extends Ordered {
   stateChanged(state: BusState): void;
   /**
    * Is told that messages are certainly missing between the batches before and after this call. A batch that
-   * was appended is delivered all the same: before the call if it is, or may be, among what is missing, else
-   * after it.
+   * was appended is delivered all the same: before the call if it is among what is missing, else after it.
    *
    * @param why For the log: what was found.
+   * @param givenUp Whether that batch is given up instead, since nobody can tell if it ever had a place: it
+   * is not delivered, and what its senders said after it must not have a place.
    */
-  lost(why: string): void;
+  lost(why: string, givenUp: boolean): void;
 }
 
 /** The numbers of a bus. They only ever grow. */
