@@ -7,7 +7,7 @@
 import { type Access, loadAccess, wantsTokens } from "./admission/access.ts";
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { pathOf } from "./admission/request.ts";
-import type { Bus, Engine } from "./cluster/bus.ts";
+import { type Bus, type Engine, UnusableFile } from "./cluster/bus.ts";
 import { Link } from "./cluster/link.ts";
 import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
 import { type Cause, Hub, type HubStats, MOST_HEAD_BYTES, type ShutdownReport } from "./hub.ts";
@@ -89,8 +89,8 @@ const LISTENER_GRACE_SECONDS = 1;
  * if (echo !== "hello") throw new Error("not relayed");
  * ```
  *
- * @throws {ConfigError} If the certificate, its key or the tokens cannot be used, an address is none of this
- * machine, or there can be no Unix socket at a path.
+ * @throws {ConfigError} If the certificate, its key, the tokens or a file of the cluster cannot be used, an
+ * address is none of this machine, or there can be no Unix socket at a path.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
 export async function start(config: Config): Promise<Relay> {
@@ -163,19 +163,25 @@ function importNats(): Promise<Engine<Config["cluster"]>> {
 async function connect({ cluster }: Config): Promise<Bus | null> {
   if (cluster.servers.length === 0) return null;
   const { connectBus } = await importNats();
-  return await connectBus(cluster);
+  return await connectBus(cluster).catch(blameFile);
+}
+
+/** Throws what went wrong with a cluster: a file that cannot be used is a problem of the configuration. */
+function blameFile(error: unknown): never {
+  throw error instanceof UnusableFile ? new ConfigError([error.message]) : error;
 }
 
 /**
  * Connects to the cluster for a moment, if there is one, to see whether a relay could start in it.
  *
- * @throws {ConfigError} If its servers cannot carry messages as large as configured.
+ * @throws {ConfigError} If its servers cannot carry messages as large as configured, or a file that it needs
+ * cannot be used.
  * @throws {Error} If it could not start; the message says why in one line.
  */
 export async function checkCluster(config: Config): Promise<void> {
   if (config.cluster.servers.length === 0) return;
   const { checkBus } = await importNats();
-  maxMessageBytesOf(config, await checkBus(config.cluster));
+  maxMessageBytesOf(config, await checkBus(config.cluster).catch(blameFile));
 }
 
 /** The largest message: what is configured, or what fits the engine of the cluster where nothing is. */

@@ -12,6 +12,11 @@ import type { Order, Ordered } from "../hub.ts";
  */
 export type BusState = "connected" | "reconnecting" | "lost";
 
+/** A file of the configuration that cannot be used; the message says which, of which key, and why. */
+export class UnusableFile extends Error {
+  override readonly name = "UnusableFile";
+}
+
 /** What a bus tells its relay. Called in the order in which it happens; no method may throw. */
 export interface BusListener extends Ordered {
   /** Is told of each change of {@link Bus.state}. */
@@ -56,6 +61,7 @@ export interface Engine<Settings> {
   /**
    * Connects to the engine.
    *
+   * @throws {UnusableFile} If a file that the settings name cannot be used.
    * @throws {Error} If that fails; the message is one line that names the key to look at.
    */
   connectBus(settings: Settings): Promise<Bus>;

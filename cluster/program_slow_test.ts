@@ -76,6 +76,35 @@ test("program that NATS does not let in, or that does not trust it, says so and 
   );
 });
 
+test("program that cannot use a file of its cluster says which, and ends with 2 as for any other", async () => {
+  await using folder = await tempFolder();
+  const broken = await folder.write("relay.creds", "secret\n");
+  const cases: [key: string, file: string, problem: string][] = [
+    [
+      "CREDENTIALS_FILE",
+      "/nowhere",
+      "Cannot read /nowhere of cluster.credentials_file: there is no such file",
+    ],
+    [
+      "CREDENTIALS_FILE",
+      broken,
+      `Cannot use ${broken} of cluster.credentials_file: it must be a .creds file of NATS`,
+    ],
+    [
+      "TLS_CA_FILE",
+      "/nowhere",
+      "Cannot read /nowhere of cluster.tls_ca_file: there is no such file",
+    ],
+  ];
+  for (const [key, file, problem] of cases) {
+    await assertFails(
+      envOf("tls://127.0.0.1:1", { [`RELAY_CLUSTER_${key}`]: file }),
+      `Cannot use the configuration: 1 problem\n  ${problem}`,
+      2,
+    );
+  }
+});
+
 test("program checks a cluster and leaves nothing there", async () => {
   await using nats = await NatsServer.start();
   const ok = { code: 0, stdout: "ok\n", stderr: "" };
