@@ -239,7 +239,7 @@ function wire<Message, Data>(
     stats: () => hub.stats(),
     rejections: () => admission.rejections(),
     transport: server.transport,
-    cluster: link ? () => link.stats() : undefined,
+    cluster: link ? { name: cluster.name, stats: () => link.stats() } : undefined,
     certificateExpires: certificate ? () => files.certificate!.expires : undefined,
   });
   return { hub, admission, metrics, link, maxMessageBytes };
