@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import { DEFAULT_CONFIG } from "../config.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { connect } from "../testing/client.ts";
 import { freePort, has } from "../testing/daemon.ts";
@@ -147,13 +148,15 @@ test("program says which cluster it is in, and how large messages may be there",
     await using program = await Program.start({ env: set(fits) });
     assertEquals(program.log.find(({ url }) => url)!.cluster, `relay at ${nats.url}`);
   }
-  await assertFails(
-    set(fits + 1),
-    "Cannot use the configuration: 1 problem\n" +
-      `  limits.max_message_bytes must be at most ${fits}, since messages have to fit into ` +
-      `max_payload of the NATS server at ${nats.url}, got ${fits + 1}`,
-    2,
-  );
+  for (const bytes of [fits + 1, DEFAULT_CONFIG.limits.max_message_bytes]) {
+    await assertFails(
+      set(bytes),
+      "Cannot use the configuration: 1 problem\n" +
+        `  limits.max_message_bytes must be at most ${fits}, since messages have to fit into ` +
+        `max_payload of the NATS server at ${nats.url}, got ${bytes}`,
+      2,
+    );
+  }
 });
 
 /** What the user may not, the settings of NATS for that, and what the program says. */
