@@ -57,6 +57,8 @@ export interface Sources {
 export interface LoadedConfig {
   /** The effective configuration. */
   readonly config: Config;
+  /** The paths of the keys that a source sets, be it to their defaults; for example `server.port`. */
+  readonly explicit: ReadonlySet<string>;
   /** Its sources in words, for the log: for example `config.yaml, variable RELAY_SERVER_PORT`. */
   readonly origin: string;
 }
@@ -114,6 +116,7 @@ export async function loadConfig(sources: Sources = {}): Promise<LoadedConfig> {
   ].join(", ");
   return {
     config,
+    explicit: new Set(settings.map(({ path }) => path)),
     origin: origin || `built-in defaults, there is no ${file} here`,
   };
 }

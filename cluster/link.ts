@@ -13,7 +13,7 @@ import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
 /** What a link needs of a hub. */
 export type LinkedHub = Pick<
   Hub<unknown, unknown>,
-  "deliver" | "expel" | "orderAnswers" | "wants"
+  "deliver" | "expel" | "giveUp" | "orderAnswers" | "wants"
 >;
 
 /** The time in milliseconds for which a bus may not answer before anybody is told. */
@@ -91,8 +91,9 @@ export class Link implements Order, BusListener {
     this.#hub.deliver(batch, own, ageMilliseconds);
   }
 
-  lost(why: string): void {
+  lost(why: string, givenUp: boolean): void {
     const count = this.#expel("gap");
+    if (givenUp) this.#hub.giveUp();
     log.error("Messages of the cluster were lost: {why}; {count} clients have to reconnect", {
       why,
       count,

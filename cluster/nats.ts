@@ -25,6 +25,7 @@ const RETRY_MILLISECONDS = 100;
  * Connects to NATS, and makes the stream of the cluster or checks it. What may pass, such as a server that
  * is not up yet, is tried again for as long as the patience.
  *
+ * @throws {UnusableFile} If a file that the settings name cannot be used.
  * @throws {Error} If that fails; the message is one line that names the key to look at.
  */
 export async function connectBus(settings: ClusterSettings): Promise<Bus> {

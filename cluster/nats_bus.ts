@@ -10,20 +10,13 @@ import type { Batch } from "../hub.ts";
 import { log } from "../lib/log.ts";
 import { pause } from "../lib/timeout.ts";
 import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
-import { Consumer } from "./consumer.ts";
 import { explain } from "./explain.ts";
 import { Flight } from "./flight.ts";
 import { Origins } from "./origins.ts";
 import { Outbox } from "./outbox.ts";
+import { Reader } from "./reader.ts";
 import { engineOf, type ServerSettings, Session } from "./session.ts";
-import {
-  endOf,
-  ensureStream,
-  findLoss,
-  type Loss,
-  type Place,
-  type StreamSettings,
-} from "./stream.ts";
+import { endOf, ensureStream, type Loss, type Place, type StreamSettings } from "./stream.ts";
 import {
   type Envelope,
   OVERHEAD_BYTES,
@@ -44,9 +37,6 @@ const HEADER_BYTES = 256;
 
 /** The pause in milliseconds before something that went wrong is tried again. */
 const RETRY_MILLISECONDS = 100;
-
-/** How often it is seen whether a consumer that tells nothing misses something, in milliseconds. */
-const WATCH_MILLISECONDS = 1500;
 
 /** The bytes of frames that fit into one message of a server. */
 export function maxBatchBytesOf({ connection }: Session): number {
@@ -71,9 +61,7 @@ export class NatsBus implements Bus {
   #listener: BusListener | null = null;
   #session: Promise<Session>;
   #running: Promise<void> | undefined;
-  #consumer: Consumer | null = null;
-  #place: Place;
-  #jumpedTo = 0; // The first message that came although others were missing before it.
+  readonly #reader: Reader;
   #open: Session | null = null; // What may be published over: the stream was looked at.
   #flight: Flight | null = null;
   #window = 0; // The time in milliseconds within which the servers know a message again.
@@ -96,7 +84,10 @@ export class NatsBus implements Bus {
     this.#settings = settings;
     this.#options = options;
     this.#session = Promise.resolve(session);
-    this.#place = place;
+    this.#reader = new Reader(settings.name, place, {
+      receive: (sequence, payload) => this.#receive(sequence, payload),
+      broke: (why) => this.#recheck(why),
+    });
     this.maxBatchBytes = maxBatchBytesOf(session);
   }
 
@@ -122,12 +113,12 @@ export class NatsBus implements Bus {
 
   pause(): void {
     this.#outbox.pause();
-    this.#consumer?.pause();
+    this.#reader.pause();
   }
 
   resume(): void {
     this.#outbox.resume();
-    if (!this.#outbox.paused) this.#consumer?.resume();
+    if (!this.#outbox.paused) this.#reader.resume();
   }
 
   async stop(): Promise<void> {
@@ -140,7 +131,7 @@ export class NatsBus implements Bus {
   #halt(): void {
     this.#stopping.abort(new Error("the bus stops"));
     clearTimeout(this.#patience);
-    this.#consumer?.close();
+    this.#reader.close();
     this.#session.then((session) => session.close(), () => {});
   }
 
@@ -172,7 +163,9 @@ export class NatsBus implements Bus {
       try {
         await this.#goOn(session, broke.promise);
         this.#complaint = "";
-        await session.during(Promise.race([broke.promise, this.#watch(session, over.signal)]));
+        await session.during(
+          Promise.race([broke.promise, this.#reader.watch(session, over.signal)]),
+        );
       } catch (error) {
         if (session.closed) break;
         if (!(error instanceof Interruption)) this.#complain(error);
@@ -180,24 +173,9 @@ export class NatsBus implements Bus {
       } finally {
         over.abort();
         this.#tell("reconnecting");
-        this.#consumer?.close();
-        this.#consumer = this.#open = null;
+        this.#reader.close();
+        this.#open = null;
       }
-    }
-  }
-
-  /** Returns once nothing came for a while although the stream holds more, whatever the consumer says. */
-  async #watch(session: Session, signal: AbortSignal): Promise<void> {
-    let suspected: Place | null = null;
-    while (!signal.aborted) {
-      const place = this.#place;
-      await pause(WATCH_MILLISECONDS, signal);
-      if (signal.aborted || place !== this.#place || this.#outbox.paused) continue;
-      const info = await session.during(session.manager.streams.info(this.#settings.name));
-      const { created, sequence } = endOf(info);
-      if (created === place.created && sequence === place.sequence) continue;
-      if (place === this.#place && suspected === place) return;
-      suspected = place;
     }
   }
 
@@ -207,40 +185,31 @@ export class NatsBus implements Bus {
    * @param broke Rejects when this has to begin anew.
    */
   async #goOn(session: Session, broke: Promise<never>): Promise<void> {
-    const { name } = this.#settings;
+    const stored = this.#flight?.sequence ?? 0; // As known before the stream tells its end.
     const info = await session.during(ensureStream(session, this.#settings));
-    const loss = findLoss(info, this.#place, this.#jumpedTo);
+    const loss = this.#reader.findLoss(info, stored);
     if (loss?.anew) {
-      this.#origins.clear(); // All that is in the new stream has to be delivered.
-      this.#flight?.forget();
+      this.#origins.clear(); // All that is in the stream from now on has to be delivered.
+      this.#flight?.doubt();
     }
     this.#window = info.config.duplicate_window / nanos(1);
     this.#open = session;
     this.#publishAt = 0;
-    const lostOwn = this.#flight && loss && !loss.anew && this.#flight.isDoubtful(this.#window);
+    const lostOwn = this.#flight && loss && this.#flight.isDoubtful(this.#window);
     if (lostOwn) this.#flight!.abandon();
     else if (this.#flight) this.#goOnPublishing(this.#flight, session, endOf(info));
     if (loss) {
-      const tellOwn = lostOwn
-        ? this.#end(this.#flight!)
-        : await this.#findOwn(loss, session, broke);
-      this.#place = loss.next;
-      this.#jumpedTo = 0;
-      this.#lose(loss.why, tellOwn);
+      const tellOwn = await this.#findOwn(loss, session, broke);
+      this.#reader.skipTo(loss.next);
+      if (lostOwn) this.#loseOwn(loss.why);
+      else this.#lose(loss.why, tellOwn);
     }
-    this.#consumer = await Consumer.open(session, name, this.#place.sequence, {
-      receive: (sequence, payload) => this.#receive(sequence, payload),
-      broke: (why) => this.#recheck(why),
-    });
-    if (findLoss(await session.during(session.manager.streams.info(name)), this.#place)) {
-      throw new Error("the stream changed at this moment");
-    }
-    if (this.#outbox.paused) this.#consumer.pause();
+    await this.#reader.open(session);
     if (this.#flight && this.#publishAt === 0) {
       await this.#stored(this.#flight, session, broke); // Else nothing gets on.
     }
     this.#tell("connected");
-    this.#consumer.begin();
+    this.#reader.begin();
   }
 
   /**
@@ -249,7 +218,7 @@ export class NatsBus implements Bus {
    */
   #goOnPublishing(flight: Flight, session: Session, end: Place): void {
     if (!flight.isDoubtful(this.#window)) this.#publish(flight, session);
-    else if (end.sequence > this.#place.sequence) this.#publishAt = end.sequence;
+    else if (end.sequence > this.#reader.place.sequence) this.#publishAt = end.sequence;
     else this.#publishAnew(flight, session);
   }
 
@@ -266,12 +235,12 @@ export class NatsBus implements Bus {
 
   /** Returns what tells of a batch of this relay that is among what is missing, if it is. */
   async #findOwn(
-    { next, anew }: Loss,
+    { next }: Loss,
     session: Session,
     broke: Promise<never>,
   ): Promise<(() => void) | undefined> {
     const flight = this.#flight;
-    if (!flight || flight.received || anew) return;
+    if (!flight || flight.received) return;
     const sequence = await this.#stored(flight, session, broke);
     if (sequence <= next.sequence) return this.#land(flight, sequence);
   }
@@ -286,20 +255,14 @@ export class NatsBus implements Bus {
   }
 
   #receive(sequence: number, payload: Uint8Array): void {
-    const { created, sequence: last } = this.#place;
-    if (sequence !== last + 1) {
-      this.#jumpedTo ||= sequence;
-      return this.#recheck("messages are missing");
-    }
-    this.#place = { created, sequence };
     this.#stats.batches.in++;
     this.#stats.bytes.in += payload.length;
     this.#takePayload(payload, sequence);
+    const flight = this.#flight;
+    if (flight && !flight.received && flight.sequence === sequence) return this.#reader.doubt();
     if (this.#publishAt === 0 || sequence < this.#publishAt) return;
     this.#publishAt = 0;
-    if (this.#flight && !this.#flight.received && this.#open) {
-      this.#publishAnew(this.#flight, this.#open);
-    }
+    if (flight && !flight.received && this.#open) this.#publishAnew(flight, this.#open);
   }
 
   #takePayload(payload: Uint8Array, sequence: number): void {
@@ -349,7 +312,16 @@ export class NatsBus implements Bus {
     this.#stats.gaps++;
     this.#outbox.push(() => {
       tellOwn?.();
-      this.#listener!.lost(why);
+      this.#listener!.lost(why, false);
+    });
+  }
+
+  /** Tells of a loss after which nobody knows whether the batch under way ever had a place. */
+  #loseOwn(why: string): void {
+    this.#stats.gaps++;
+    this.#outbox.push(() => {
+      this.#flight = null;
+      this.#listener!.lost(why, true);
     });
   }
 

@@ -5,6 +5,7 @@ import { clusterSettings, Speaker } from "../testing/bus.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { freePort, has } from "../testing/daemon.ts";
 import { NatsServer } from "../testing/nats.ts";
+import { Operator } from "../testing/nats_operator.ts";
 import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 import { type ClusterSettings, connectBus } from "./nats.ts";
@@ -90,6 +91,21 @@ test("a bus gives a token that stands alone before the @", async () => {
     servers: [`nats://s3cr3t@127.0.0.1:${server.port}`],
   });
   await alice.say("hello");
+});
+
+test("a bus gives the credentials of a user of an operator's account, and says when they are wrong", async () => {
+  const operator = new Operator(), other = new Operator();
+  await using server = await NatsServer.start({ config: operator.config });
+  await using folder = await tempFolder();
+  const file = await folder.write("relay.creds", operator.makeCredentials());
+  await using alice = await Speaker.start("a", { servers: [server.url], credentials_file: file });
+  await alice.say("hello");
+  const foreign = await folder.write("foreign.creds", other.makeCredentials());
+  const why = `Cannot use NATS at ${server.url}: it does not accept the user and password in ` +
+    "cluster.servers, or cluster.credentials_file";
+  for (const credentials_file of [foreign, ""]) {
+    assertEquals(await failure({ servers: [server.url], credentials_file }), why);
+  }
 });
 
 test("a bus trusts the CA that it is given, and says when a certificate is not trusted", async () => {

@@ -107,7 +107,8 @@ export class Speaker implements BusListener, AsyncDisposable {
     this.told.push({ kind: "state", text: state, own: false });
   }
 
-  lost(why: string): void {
+  lost(why: string, givenUp: boolean): void {
+    if (givenUp) this.#waiting!.resolve();
     this.told.push({ kind: "lost", text: why, own: false });
   }
 

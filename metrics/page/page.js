@@ -86,13 +86,14 @@ function describe(metrics) {
     `Time zone: ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
-/** Says whether the relay is connected to its cluster, if it has one. */
+/** Names the cluster, and says whether the relay is connected to it, if it has one. */
 function describeCluster(metrics, state) {
   const connected = metrics.get("relay_cluster_connected");
   const how = connected ? "connected" : state === "lost" ? "lost" : "reconnecting";
   const gaps = count(metrics.get("relay_cluster_gaps_total"));
+  const { cluster } = labelsOf(metrics, "relay_build_info");
   $("cluster").hidden = connected === undefined;
-  $("cluster").textContent = `Cluster ${how}; gaps since the start: ${gaps}.`;
+  $("cluster").textContent = `Cluster ${cluster}: ${how}; gaps since the start: ${gaps}.`;
 }
 
 /** Asks the relay for its metrics, and whether it admits clients; `null` if it does not answer. */
