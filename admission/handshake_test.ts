@@ -111,7 +111,7 @@ Deno.test("parseHandshake finds the path in every form of target, whatever host 
   }
 });
 
-Deno.test("parseHandshake finds a token in the query only where a parameter is named", () => {
+Deno.test("parseHandshake finds a token in the query only if a parameter is configured", () => {
   const token = (target: string, parameter: string) => request({}, "GET", target, parameter).token;
   assertEquals(token("/?token=secret", ""), null);
   assertEquals(token("/?=secret", ""), null);
@@ -122,7 +122,7 @@ Deno.test("parseHandshake finds a token in the query only where a parameter is n
   assertEquals(first, "x");
 });
 
-Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", () => {
+Deno.test("parseHandshake ignores empty items in a list of subprotocols", () => {
   for (const offered of ["", " ", ",", "relay,", ", relay ,,"]) {
     const { subprotocols } = request({ "sec-websocket-protocol": offered });
     assertEquals(subprotocols, offered.includes("relay") ? ["relay"] : [], offered);

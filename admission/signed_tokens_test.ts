@@ -24,7 +24,7 @@ const ALL = { mayTalk: true, rooms: ["/*"] };
 const now = fromNow(0);
 
 for (const alg of ["EdDSA", "ES256", "RS256", "PS256", "HS256"]) {
-  Deno.test(`signed tokens are taken with ${alg}`, async () => {
+  Deno.test(`signed tokens are accepted with ${alg}`, async () => {
     const issuer = await Issuer.make(alg, "key");
     const exp = fromNow(60);
     const token = await issuer.token({ exp, role: "listen", rooms: ["/", "/team/*"] });
@@ -40,7 +40,7 @@ Deno.test("signed tokens without role or rooms may talk everywhere, until they e
   });
 });
 
-Deno.test("signed tokens need no kid where one key is for their alg", async () => {
+Deno.test("signed tokens need no kid if one key fits their alg", async () => {
   const nameless = await Issuer.make("EdDSA");
   assertEquals("denied" in await (await judgeWith(nameless))(await nameless.token()), false);
   const token = await ec.token({}, { kid: undefined });
@@ -179,13 +179,13 @@ for (const [what, token, why] of ATTACKS) {
   });
 }
 
-Deno.test("signed tokens are refused without a kid where several keys are for their alg", async () => {
+Deno.test("signed tokens are refused without a kid if several keys fit their alg", async () => {
   const twins = await judgeWith(ed, await Issuer.make("EdDSA", "other"));
   const token = await ed.token({}, { kid: undefined });
   assertEquals(await twins(token), { denied: "it has no kid, and several keys fit its alg" });
 });
 
-Deno.test("signed tokens for rooms with .. or encoded slashes are taken, and open no more than they say", async () => {
+Deno.test("signed tokens for rooms with .. or encoded slashes are accepted, and allow no other rooms", async () => {
   const rooms = ["/team/../*", "/team%2F*", "/%2e%2e/*"];
   assertEquals(await judge(await ed.token({ rooms, exp: now + 60 })), {
     mayTalk: true,
@@ -194,7 +194,7 @@ Deno.test("signed tokens for rooms with .. or encoded slashes are taken, and ope
   });
 });
 
-Deno.test("signed tokens are refused whatever garbage they are, without an exception", async () => {
+Deno.test("signed tokens of random bytes are refused without an exception", async () => {
   const valid = await ed.token();
   const base64 = fc.stringMatching(/^[\w-]{0,80}$/);
   const garbage = fc.oneof(

@@ -16,7 +16,7 @@ async function problemsOf(text: string): Promise<string[]> {
   return problems.map((problem) => problem.replaceAll(file, "tokens"));
 }
 
-Deno.test("loadTokens takes one token a line and leaves out comments, spaces and empty lines", async () => {
+Deno.test("loadTokens reads one token per line and ignores comments, spaces and empty lines", async () => {
   const roleOf = (await load("# for alice\nalice-1\r\n\n  bob.2~+_ # since 2026\ncathy"))!;
   for (const token of ["alice-1", "bob.2~+_", "cathy"]) assertEquals(roleOf(token), "talk", token);
   for (const token of ["", "alice", "alice-1 ", "ALICE-1", "#", "# for alice", "since"]) {
@@ -24,13 +24,13 @@ Deno.test("loadTokens takes one token a line and leaves out comments, spaces and
   }
 });
 
-Deno.test("loadTokens takes a role behind a token, and talk where there is none", async () => {
+Deno.test("loadTokens reads the role after a token, which is talk by default", async () => {
   const roleOf = (await load("a talk\nb\tlisten # bob\nc   listen\r\nd\nd talk\nlisten\n"))!;
   const roles = ["a", "b", "c", "d", "listen", "talk", "b listen"].map(roleOf);
   assertEquals(roles, ["talk", "listen", "listen", "talk", "talk", null, null]);
 });
 
-Deno.test("loadTokens wants no token where there is no file to name", async () => {
+Deno.test("loadTokens demands no token if there is no file", async () => {
   assertEquals(await loadTokens(""), null);
 });
 
@@ -60,7 +60,7 @@ Deno.test("loadTokens says what is wrong and where, and never repeats a token", 
   ]);
 });
 
-Deno.test("loadTokens takes as long for the first token as for none", async () => {
+Deno.test("loadTokens takes the same time for the first token as for an unknown one", async () => {
   // The comparison is over hashes of one length; what a client sends is hashed once, however long.
   const roleOf = (await load(Array.from({ length: 1000 }, (_, i) => `token-${i}`).join("\n")))!;
   const time = (token: string) => {

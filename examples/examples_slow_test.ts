@@ -40,7 +40,7 @@ Deno.test("terminal client talks with those in the browser", async () => {
   ]);
 });
 
-Deno.test("terminal client shows what would steer the terminal, and does not pass it on", async () => {
+Deno.test("terminal client shows control characters, and does not pass them to the terminal", async () => {
   await using relay = await startRelay();
   await using alice = await startChat(relay.url, "alice");
   await using bob = await connect(relay);
@@ -130,7 +130,7 @@ Deno.test("terminal client says in one line why it cannot start", async () => {
   assertEquals(await alice.exited(), 0);
 });
 
-Deno.test("terminal client on a terminal has colours, and shows once what is typed", async () => {
+Deno.test("terminal client uses colours on a terminal, and shows typed lines once", async () => {
   await using relay = await startRelay();
   await using bob = await connect(relay);
   const talk = async (environment: string) => {

@@ -118,7 +118,7 @@ browserTest("status page shows evictions and refusals by reason", async (open) =
   assertEquals(await page.getByRole("row", { name: / 1 1$/ }).count(), 2);
 });
 
-browserTest("status page says that the relay shuts down, is gone, and is back", async (open) => {
+browserTest("status page shows that the relay shuts down, is gone, and is back", async (open) => {
   const env = { RELAY_LIMITS_MAX_MESSAGE_BYTES: "10", RELAY_SHUTDOWN_DELAY_SECONDS: "60" };
   const start = (port: string) => {
     return Program.start({ args: ["--port", "0", "--metrics-port", port], env, cwd: "/" });
@@ -151,7 +151,7 @@ browserTest("status page says that the relay shuts down, is gone, and is back", 
 });
 
 browserTest(
-  "status page says how the relay stands with its cluster, if it is in one",
+  "status page shows whether the relay is connected to its cluster",
   async (open) => {
     await using alone = await startRelay();
     const bare = await openStatus(open, alone.metricsUrl!);
@@ -189,19 +189,24 @@ browserTest(
   },
 );
 
-browserTest("status page fits a narrow screen, a keyboard, a screen reader", async (open) => {
-  await using relay = await startRelay();
-  const page = await openStatus(open, relay.metricsUrl!, { viewport: { width: 320, height: 640 } });
-  const clients = chart(page, /^Connected clients: 0/);
-  await clients.waitFor();
-  await page.keyboard.press("Tab");
-  await page.keyboard.press("Home");
-  const slider = page.getByRole("slider", { name: "Look back" });
-  assertMatch(await slider.getAttribute("aria-valuetext") ?? "", /^\d\d:\d\d:\d\d$/);
-  assertEquals(await page.getByText(/^at \d\d:\d\d:\d\d: /).count(), 6);
-  await page.keyboard.press("End");
-  assertEquals(await slider.getAttribute("aria-valuetext"), "now");
-  const wide = await page.evaluate("document.documentElement.scrollWidth");
-  assertEquals(wide, 320);
-  assertEquals(await barriers(page), []);
-});
+browserTest(
+  "status page works on a narrow screen, with a keyboard and with a screen reader",
+  async (open) => {
+    await using relay = await startRelay();
+    const page = await openStatus(open, relay.metricsUrl!, {
+      viewport: { width: 320, height: 640 },
+    });
+    const clients = chart(page, /^Connected clients: 0/);
+    await clients.waitFor();
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Home");
+    const slider = page.getByRole("slider", { name: "Look back" });
+    assertMatch(await slider.getAttribute("aria-valuetext") ?? "", /^\d\d:\d\d:\d\d$/);
+    assertEquals(await page.getByText(/^at \d\d:\d\d:\d\d: /).count(), 6);
+    await page.keyboard.press("End");
+    assertEquals(await slider.getAttribute("aria-valuetext"), "now");
+    const wide = await page.evaluate("document.documentElement.scrollWidth");
+    assertEquals(wide, 320);
+    assertEquals(await barriers(page), []);
+  },
+);

@@ -91,7 +91,7 @@ Deno.test("program checks configuration and certificate without starting anythin
 });
 
 for (const transport of ["native", "ws"]) {
-  Deno.test(`program on ${transport} shares its port with another, wherever both were started`, async () => {
+  Deno.test(`program on ${transport} shares its port with another relay in any working directory`, async () => {
     const env = {
       RELAY_SERVER_TRANSPORT: transport,
       RELAY_SERVER_HOSTNAME: "127.0.0.1",
@@ -168,7 +168,7 @@ Deno.test("program reports when it was started", async () => {
   assert(Math.abs(started - want) < 3, `it says ${started}, the system ${want}`);
 });
 
-Deno.test("program warns of too few descriptors beforehand, and goes on when it runs out of them", async () => {
+Deno.test("program warns of too few descriptors, and continues when it runs out of them", async () => {
   const relay = `exec ${Deno.execPath()} run -A --quiet ${ROOT}main.ts "$@"`;
   const command = ["sh", "-c", `ulimit -n 100; ${relay}`, "relay"];
   await using program = await Program.start({ command, args: FREE_PORTS });
@@ -189,7 +189,7 @@ Deno.test("program warns of too few descriptors beforehand, and goes on when it 
   }, "a newcomer to be admitted");
 });
 
-Deno.test("program on native says that it is for trusted networks, but not on loopback or on ws", async () => {
+Deno.test("program warns that native is for trusted networks, but not on loopback or on ws", async () => {
   const warning =
     "server.transport native is meant for trusted networks, or for use behind a proxy; " +
     "set it to ws if strangers can reach the port";

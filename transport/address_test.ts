@@ -10,7 +10,7 @@ import { CLOSE } from "./close.ts";
 const { path: directory } = await sharedTempFolder();
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`relay on ${transport} shares its port with those who want that too, and with nobody else`, async () => {
+  Deno.test(`relay on ${transport} shares its port only with relays that allow it`, async () => {
     await using one = await startRelay({ server: { transport, reuse_port: true } });
     const port = Number(new URL(one.url).port);
     const server = { transport, port };
@@ -41,7 +41,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals([...Deno.readDirSync(folder.path)], []);
   });
 
-  Deno.test(`relay on ${transport} takes over a Unix socket on which nobody listens any more`, async () => {
+  Deno.test(`relay on ${transport} takes over a Unix socket if no process listens on it`, async () => {
     await using folder = await tempFolder();
     const unix_socket = `${folder.path}/relay.sock`;
     const abandoned = Deno.listen({ transport: "unix", path: `${folder.path}/before` });
@@ -54,7 +54,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "hello");
   });
 
-  Deno.test(`relay on ${transport} leaves a Unix socket alone on which somebody listens`, async () => {
+  Deno.test(`relay on ${transport} leaves a Unix socket alone if another process listens on it`, async () => {
     await using folder = await tempFolder();
     const unix_socket = `${folder.path}/relay.sock`;
     await using relay = await startRelay({ server: { transport, unix_socket } });
@@ -68,7 +68,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "still here");
   });
 
-  Deno.test(`relay on ${transport} tells clients behind a Unix socket apart only where it is trusted`, async () => {
+  Deno.test(`relay on ${transport} tells clients behind a Unix socket apart only if it is trusted`, async () => {
     const limits = { max_connections_per_ip: 1 };
     const join = async (trusted_proxies: string[]) => {
       await using folder = await tempFolder();
@@ -115,7 +115,7 @@ for (const [what, path, obstacle] of PATHS) {
   });
 }
 
-Deno.test("relay names a Unix socket by its whole path, and takes the longest that there can be", async () => {
+Deno.test("relay names a Unix socket by its whole path, and accepts the longest one", async () => {
   const folder = await Deno.makeTempDir({ dir: "/tmp" });
   const unix_socket = `${folder}/`.padEnd(107, "x");
   {
