@@ -67,7 +67,7 @@ export function commandsOf(markdown: string): string[] {
   );
 }
 
-/** The commands of a document, of which tests take one after the other until none is left. */
+/** The commands of a document. Tests take one after the other until none is left. */
 export class Commands {
   /** Those that no test has taken. */
   readonly left: Set<string>;
