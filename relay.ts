@@ -280,6 +280,11 @@ interface Listeners {
   readonly metrics: Listener | null;
 }
 
+/** Loads the page for browsers, where it is wanted. */
+async function loadDemoPage({ demo_page }: Config["server"]) {
+  return demo_page ? (await import("./transport/http/demo_page.ts")).answerBrowser : undefined;
+}
+
 async function listen<Message, Data>(
   transport: Transport<Message, Data>,
   config: Config,
@@ -288,13 +293,14 @@ async function listen<Message, Data>(
 ): Promise<Listeners> {
   const { server, limits, metrics } = config;
   const { hub, admission } = parts;
+  const answerBrowser = await loadDemoPage(server);
   const relay = await bind("server", config, (address) =>
     transport.listen({
       admit: (request, peer) =>
         answerHealth(
           { method: request.method, path: pathOf(request.target) ?? "" },
           troubleOf(parts),
-        ) ?? admission.admit(request, peer),
+        ) ?? answerBrowser?.(request) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
       address,
