@@ -134,6 +134,7 @@ async function startWith<Message, Data>(
 ): Promise<Relay> {
   const parts = wire(transport, config, files, bus);
   try {
+    await parts.link?.start(parts.hub); // Whoever is admitted may ask for the history.
     const listeners = await listen(transport, config, files, parts);
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
     warnOfExpiry(files.certificate, config.server.tls.cert_file);
@@ -142,6 +143,7 @@ async function startWith<Message, Data>(
     return run(config, files, parts, listeners, cluster);
   } catch (error) {
     parts.metrics[Symbol.dispose]();
+    await parts.link?.stop();
     throw error;
   }
 }
@@ -168,10 +170,10 @@ function importNats(): Promise<Engine<Config["cluster"]>> {
 }
 
 /** Connects to the cluster, if there is one. Only then are its libraries loaded. */
-async function connect({ cluster }: Config): Promise<Bus | null> {
+async function connect({ cluster, relay }: Config): Promise<Bus | null> {
   if (cluster.servers.length === 0) return null;
   const { connectBus } = await importNats();
-  return await connectBus(cluster).catch(blameFile);
+  return await connectBus(cluster, relay.history_seconds).catch(blameFile);
 }
 
 /** Throws what went wrong with a cluster: a file that cannot be used is a problem of the configuration. */
@@ -278,6 +280,11 @@ interface Listeners {
   readonly metrics: Listener | null;
 }
 
+/** Loads the page for browsers, where it is wanted. */
+async function loadDemoPage({ demo_page }: Config["server"]) {
+  return demo_page ? (await import("./transport/http/demo_page.ts")).answerBrowser : undefined;
+}
+
 async function listen<Message, Data>(
   transport: Transport<Message, Data>,
   config: Config,
@@ -286,13 +293,14 @@ async function listen<Message, Data>(
 ): Promise<Listeners> {
   const { server, limits, metrics } = config;
   const { hub, admission } = parts;
+  const answerBrowser = await loadDemoPage(server);
   const relay = await bind("server", config, (address) =>
     transport.listen({
       admit: (request, peer) =>
         answerHealth(
           { method: request.method, path: pathOf(request.target) ?? "" },
           troubleOf(parts),
-        ) ?? admission.admit(request, peer),
+        ) ?? answerBrowser?.(request) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
       address,
@@ -325,7 +333,6 @@ function run<Message, Data>(
 ): Relay {
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
-  link?.start(hub);
   const expiry =
     server.auth_keys_file || relay.history_seconds > 0 || limits.max_messages_per_second
       ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)

@@ -18,6 +18,7 @@ Flags:
   --config PATH     Read the configuration from PATH (default: config.yaml, if it exists)
   --port N          Listen on port N (overrides server.port)
   --metrics-port N  Serve metrics on port N (overrides metrics.port)
+  --demo            Show the chat page to browsers (sets server.demo_page)
   --check           Check settings, files and the cluster, then print "ok" or the problems
   --print-config    Print the effective configuration as YAML
   --print-schema    Print the JSON Schema of the configuration file
@@ -52,13 +53,17 @@ const SETTINGS: Readonly<Record<string, string>> = {
   "metrics-port": "metrics.port",
 };
 
+/** Flags that set a key to true. */
+const SWITCHES: Readonly<Record<string, string>> = { "demo": "server.demo_page" };
+
 /** Reads the command line. */
 export function parseFlags(args: readonly string[]): Flags {
   const problems: string[] = [];
   const valued = ["config", ...Object.keys(SETTINGS)];
-  const known = [...ACTIONS, ...valued].map((name) => `--${name}`);
+  const bare = [...ACTIONS, ...Object.keys(SWITCHES)];
+  const known = [...bare, ...valued].map((name) => `--${name}`);
   const parsed = parseArgs(args, {
-    boolean: ACTIONS,
+    boolean: bare,
     string: valued,
     alias: { h: "help" },
     unknown(arg: string, key?: string): boolean {
@@ -77,7 +82,7 @@ export function parseFlags(args: readonly string[]): Flags {
   }
   for (const argument of args) {
     const [flag, given] = argument.split("=", 2);
-    if (given !== undefined && ACTIONS.some((name) => flag === `--${name}`)) {
+    if (given !== undefined && bare.some((name) => flag === `--${name}`)) {
       problems.push(`${flag} must have no value, got "${given}" (command line)`);
     }
   }
@@ -90,6 +95,9 @@ export function parseFlags(args: readonly string[]): Flags {
     const given = value(name);
     return given === undefined ? [] : [{ path, value: given, source: `flag --${name}` }];
   });
+  for (const [name, path] of Object.entries(SWITCHES)) {
+    if (parsed[name]) settings.push({ path, value: "true", source: `flag --${name}` });
+  }
   const asked = ACTIONS.filter((name) => parsed[name]);
   const [action = "run"] = asked;
   if (asked.length > 1 && action !== "help") {

@@ -87,6 +87,10 @@ const server = z.strictObject({
       "The networks of proxies whose X-Forwarded-For header is believed. unix means every " +
         "connection through unix_socket.",
     ),
+  demo_page: z.boolean().default(false)
+    .describe(
+      "Whether a browser that opens the relay's address gets the chat page, to try it out.",
+    ),
   idle_timeout_seconds: z.int().min(1).max(86400).default(30)
     .describe("A silent client is pinged after half of this time and evicted after all of it."),
 });
@@ -213,6 +217,7 @@ export interface Config {
     without_token: "refuse" | "listen";
     auth_token_parameter: string;
     trusted_proxies: string[];
+    demo_page: boolean;
     idle_timeout_seconds: number;
   };
   /** What the relay does with messages. */

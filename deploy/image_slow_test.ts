@@ -30,7 +30,9 @@ Deno.test("the image's program can be built from the copied files, is healthy, a
   await Deno.mkdir(src);
   for (const [, paths] of INSTRUCTIONS.filter(([name]) => name === "COPY")) {
     if (paths.startsWith("--from=build")) continue;
-    const command = ["sh", "-c", `cp -r ${paths.replace(/ (\S+)$/, ` ${src}$1`)}`];
+    const [, from, to] = /^(.+) (\S+)$/.exec(paths)!;
+    if (to.endsWith("/")) await Deno.mkdir(src + to, { recursive: true });
+    const command = ["sh", "-c", `cp -r ${from}${from.endsWith("/") ? "." : ""} ${src}${to}`];
     assertEquals(await run({ command }), { code: 0, stdout: "", stderr: "" });
   }
   const built = await run({ command: exec(only("RUN")), cwd: src });

@@ -13,7 +13,9 @@ const README: string = await Deno.readTextFile(`${ROOT}README.md`);
 const COMMANDS = new Commands(README);
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
-for (const start of ["deno run -A main.ts", "npx -y deno@2.9.6 run"]) {
+for (
+  const start of ["deno run -A main.ts", "npx -y deno@2.9.6 run", "deno run -A main.ts --demo"]
+) {
   Deno.test(`README's ${start} starts a relay`, async () => {
     const [program, ...args] = COMMANDS.take(start).split(" ");
     const command = [program === "deno" ? Deno.execPath() : program, ...args];
