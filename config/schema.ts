@@ -116,7 +116,9 @@ const limits = z.strictObject({
   max_connections_per_ip: z.int().min(0).max(1_000_000).default(0)
     .describe("The number of clients that may be connected from one address. 0: no limit."),
   max_rooms: z.int().min(1).max(1_000_000).default(10_000)
-    .describe("The number of rooms that may exist at the same time, if relay.rooms is true."),
+    .describe(
+      "The number of rooms that may have clients at the same time, if relay.rooms is true.",
+    ),
   max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
     .describe("The size of the largest message. Text counts as UTF-8."),
   max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
