@@ -1,5 +1,5 @@
 /**
- * The relay's numbers for Prometheus: one table over the hub's, and the port they are served on.
+ * The relay's metrics for Prometheus: one table over the numbers of the hub, and the port that serves them.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export interface ClusterNumbers {
   readonly batches: Readonly<Record<"in" | "out", number>>;
   /** Their bytes. */
   readonly bytes: Readonly<Record<"in" | "out", number>>;
-  /** Times at which messages were missing for certain. */
+  /** How often messages were lost. */
   readonly gaps: number;
 }
 
@@ -45,9 +45,9 @@ export interface MetricsOptions {
   rejections(): Readonly<Record<Rejection, number>>;
   /** The transport's name, for `relay_build_info`. */
   readonly transport: string;
-  /** The cluster that it is in; without it there are no such metrics. */
+  /** The relay's cluster. Default: there are no metrics of a cluster. */
   readonly cluster?: ClusterOfMetrics;
-  /** Tells when the certificate in use expires; without it there is no such metric. */
+  /** Returns when the certificate in use expires. Default: there is no metric of it. */
   certificateExpires?(): Date;
 }
 
@@ -74,7 +74,7 @@ type Row = readonly [
   label?: string,
 ];
 
-/** Every metric over the hub's numbers. Those whose names end in `_total` are counters, the rest gauges. */
+/** Every metric over the hub's numbers. Names that end in `_total` are counters, all others are gauges. */
 const TABLE: readonly Row[] = [
   ["websocket_connected_clients", "Members now.", (s) => s.connected],
   ["websocket_rooms", "Rooms with members or history.", (s) => s.rooms],
@@ -100,7 +100,7 @@ const TABLE: readonly Row[] = [
     (s) => s.replayedMessages,
   ],
   ["websocket_evictions_total", "Members that the relay removed.", (s) => s.evictions],
-  ["websocket_rejected_connections_total", "Requests that might not join.", (s) => s.rejections],
+  ["websocket_rejected_connections_total", "Requests that were refused.", (s) => s.rejections],
   ["websocket_history_bytes", "Bytes of the history.", (s) => s.historyBytes],
   ["websocket_backlog_bytes", "Unsent bytes over all members.", (s) => s.backlogBytes],
   ["websocket_backlog_bytes_max", "The largest backlog of one member.", (s) => s.backlogBytesMax],
@@ -113,16 +113,16 @@ function clusterTable(cluster: ClusterOfMetrics): Row[] {
     ["relay_cluster_connected", "1 while the cluster answers.", () => Number(take().connected)],
     [
       "relay_cluster_batches_total",
-      "Batches that went through the cluster.",
+      "Batches that passed through the cluster.",
       () => take().batches,
       "direction",
     ],
     ["relay_cluster_bytes_total", "Their bytes.", () => take().bytes, "direction"],
-    ["relay_cluster_gaps_total", "Times at which messages were lost.", () => take().gaps],
+    ["relay_cluster_gaps_total", "How often messages were lost.", () => take().gaps],
   ];
 }
 
-/** Makes the metrics of one relay; to be disposed of, since they measure the event loop. */
+/** Makes the metrics of one relay. Dispose of them at the end, because they measure the event loop. */
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -161,7 +161,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   }).set(build, 1);
   const delay = new Histogram({
     name: "relay_event_loop_delay_seconds",
-    help: "How much later than asked for a timer fired.",
+    help: "How late a timer fired.",
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
     registers,
   });
@@ -178,7 +178,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     observePublish: (seconds) => publishes?.observe(seconds),
     scrape() {
       stats = take();
-      return registry.metrics(); // Reads every value before it first waits.
+      return registry.metrics(); // It reads every value before it waits for the first time.
     },
     [Symbol.dispose]: () => sampling[Symbol.dispose](),
   };
@@ -215,19 +215,19 @@ function register(
   }
 }
 
-/** The time for which a scrape's text is reused, and in which so many requests are answered at once. */
+/** The time for which a scrape's text is reused, and the unit of the limit for requests. */
 const STRETCH_MILLISECONDS = 250;
 
-/** How many requests are answered within it at once; a Prometheus, a few probes and a page need fewer. */
+/** How many requests are answered within it at once. A Prometheus, a few probes and a page need fewer. */
 const REQUESTS_PER_STRETCH = 25;
 
-/** What the metrics port serves, and where. */
+/** The options of {@link serveMetrics}. */
 export interface MetricsServerOptions {
   /** Where to listen. */
   readonly address: Address;
   /** Writes the metrics. */
   scrape(): Promise<string>;
-  /** Tells why clients are not admitted; `null` if they are. */
+  /** Says why clients are not admitted; `null` if they are. */
   trouble(): string | null;
 }
 
@@ -257,13 +257,13 @@ export function serveMetrics(options: MetricsServerOptions): Listener {
           });
         }
         return serveStatusPage(path) ??
-          line(STATUS_CODE.NotFound, "there are /, /metrics, /healthz and /readyz");
+          line(STATUS_CODE.NotFound, "use /, /metrics, /healthz or /readyz");
       }),
-    (server) => void server.shutdown(), // Deno.serve has no time-outs: who is idle would stay for ever.
+    (server) => void server.shutdown(), // Deno.serve has no time-outs, so idle clients would stay for ever.
   );
 }
 
-/** Gives the same text to all who ask within a short time: writing one takes some hundred times longer. */
+/** Gives the same text to all requests within a short time, because writing it takes much longer than sending it. */
 function reused(scrape: () => Promise<string>): () => Promise<string> {
   let written = -Infinity;
   let text: Promise<string>;

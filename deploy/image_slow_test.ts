@@ -24,7 +24,7 @@ function exec(text: string): string[] {
   return [Deno.execPath(), ...args];
 }
 
-Deno.test("what the image runs can be made of what it copies, is healthy, and ends on SIGTERM", async () => {
+Deno.test("the image's program can be built from the copied files, is healthy, and ends on SIGTERM", async () => {
   await using folder = await tempFolder();
   const src = `${folder.path}/src/`;
   await Deno.mkdir(src);
@@ -62,7 +62,7 @@ Deno.test("what the image runs can be made of what it copies, is healthy, and en
   assertEquals(await health(), 1);
 });
 
-Deno.test("what the image copies is not ignored", async () => {
+Deno.test("files that the image copies are not ignored", async () => {
   const lines = (await Deno.readTextFile(`${ROOT}deploy/Dockerfile.dockerignore`)).split("\n");
   const copied = INSTRUCTIONS.filter(([name, rest]) => name === "COPY" && !rest.startsWith("--"))
     .flatMap(([, rest]) => rest.split(" ").slice(0, -1));

@@ -1,9 +1,11 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import type { Relay } from "../relay.ts";
 import { connect } from "../testing/client.ts";
 import { Process, type ProgramOptions, ROOT, run } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
+import { CLOSE } from "../transport/close.ts";
 
 const DENO = [Deno.execPath(), "run", "--cached-only", "--allow-net"];
 const chat = (...args: string[]) => [...DENO, `${ROOT}examples/chat.ts`, ...args];
@@ -38,7 +40,7 @@ Deno.test("terminal client talks with those in the browser", async () => {
   ]);
 });
 
-Deno.test("terminal client shows what would steer the terminal, and does not pass it on", async () => {
+Deno.test("terminal client shows control characters, and does not pass them to the terminal", async () => {
   await using relay = await startRelay();
   await using alice = await startChat(relay.url, "alice");
   await using bob = await connect(relay);
@@ -128,7 +130,7 @@ Deno.test("terminal client says in one line why it cannot start", async () => {
   assertEquals(await alice.exited(), 0);
 });
 
-Deno.test("terminal client on a terminal has colours, and shows once what is typed", async () => {
+Deno.test("terminal client uses colours on a terminal, and shows typed lines once", async () => {
   await using relay = await startRelay();
   await using bob = await connect(relay);
   const talk = async (environment: string) => {
@@ -205,4 +207,40 @@ Deno.test("tail sends the lines that are added to a file, also after it was cut 
   assertEquals(await bob.next(), "back");
   await relay.stop();
   assertEquals(await tail.exited(), 1);
+});
+
+Deno.test("reconnecting client comes back after a restart and a loss, and not after its own fault", async () => {
+  const before = await startRelay();
+  const port = Number(new URL(before.url).port);
+  await using client = new Process({
+    command: [...DENO, `${ROOT}examples/reconnect.ts`, before.url],
+  });
+  const hears = async (relay: Relay, text: string) => {
+    await until(() => relay.stats().connected === 1, "the client to come");
+    await using bob = await connect(relay);
+    bob.send(text);
+    await says(client, "stdout", text);
+  };
+  await hears(before, "before");
+  await before.stop();
+  await says(client, "stderr", "(code 1001 server shutting down)");
+  const after = await startRelay({ server: { port } });
+  await hears(after, "after");
+  await after.stop();
+  let joined = 0;
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port, onListen: () => {} },
+    (request) => {
+      const { socket, response } = Deno.upgradeWebSocket(request);
+      const [code, reason] = joined++ === 0
+        ? [CLOSE.gap.code, CLOSE.gap.reason]
+        : [CLOSE.expired.code, CLOSE.expired.reason];
+      socket.onopen = () => socket.close(code, reason);
+      return response;
+    },
+  );
+  assertEquals(await client.exited(), 1);
+  assertEquals(joined, 2);
+  assertMatch(client.stderr, /1012 messages were lost[^]*1008 token expired\)\n$/);
+  await server.shutdown();
 });
