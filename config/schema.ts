@@ -89,7 +89,7 @@ const server = z.strictObject({
     ),
   demo_page: z.boolean().default(false)
     .describe(
-      "Whether a browser that opens the relay's address gets the chat page, to try it out.",
+      "Whether browsers that open the relay's address get the chat page, to try the relay.",
     ),
   idle_timeout_seconds: z.int().min(1).max(86400).default(30)
     .describe("A silent client is pinged after half of this time and evicted after all of it."),

@@ -14,10 +14,14 @@ const COMMANDS = new Commands(README);
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
 for (
-  const start of ["deno run -A main.ts", "npx -y deno@2.9.6 run", "deno run -A main.ts --demo"]
+  const line of [
+    "deno run -A main.ts",
+    "npx -y deno@2.9.6 run -A main.ts",
+    "deno run -A main.ts --demo",
+  ]
 ) {
-  Deno.test(`README's ${start} starts a relay`, async () => {
-    const [program, ...args] = COMMANDS.take(start).split(" ");
+  Deno.test(`README's ${line} starts a relay`, async () => {
+    const [program, ...args] = COMMANDS.take(line).split(" ");
     const command = [program === "deno" ? Deno.execPath() : program, ...args];
     await using relay = await Program.start({ command, args: FREE_PORTS });
     await using alice = await connect(relay), bob = await connect(relay);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { barriers, browserTest, type Locator, type Open, type Page } from "../testing/browser.ts";
-import { closeAll, connect, connectAll } from "../testing/client.ts";
+import { closeAll, connect, connectAll, roomOf } from "../testing/client.ts";
 import { has } from "../testing/daemon.ts";
 import { NatsServer, Wire } from "../testing/nats.ts";
 import { Program } from "../testing/program.ts";
@@ -44,6 +44,22 @@ async function current(page: Page, saying: RegExp): Promise<number[]> {
   const [, now] = /: (.*) now; /.exec(await found.getAttribute("aria-label") ?? "") ?? [];
   return [...now.matchAll(/\d[\d,.]*/g)].map(([digits]) => Number(digits.replaceAll(",", "")));
 }
+
+browserTest(
+  "status page says how many rooms there are, and what was posted and replayed",
+  async (open) => {
+    await using relay = await startRelay({ relay: { rooms: true, history_seconds: 60 } });
+    const page = await openStatus(open, relay.metricsUrl!);
+    await using alice = await connect(roomOf(relay, "/a"));
+    const url = `${relay.url.replace("ws", "http")}b`;
+    for (const body of ["one", "two", "three"]) await fetch(url, { method: "POST", body });
+    await using bob = await connect(roomOf(relay, "/b?last=2"));
+    await bob.take(2);
+    const line = "Rooms: 2; history: 203 B; since the start, messages by POST: 3, replayed: 2.";
+    await shows(page, page.getByText(line));
+    assertEquals(alice.waiting, 0);
+  },
+);
 
 browserTest("status page shows the numbers of /metrics and asks only its relay", async (open) => {
   await using relay = await startRelay({ limits: { max_backlog_bytes: 1024 ** 3 } });

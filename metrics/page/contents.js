@@ -16,7 +16,8 @@ const rate = orNone((value) => {
     ? value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })
     : value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 });
-const bytes = orNone((value) => {
+/** Says a number of bytes. */
+export const bytes = orNone((value) => {
   const power = Math.min(4, Math.floor(Math.log2(Math.max(1, value)) / 10));
   const short = (value / 1024 ** power).toLocaleString("en", { maximumSignificantDigits: 3 });
   return `${short} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;

@@ -5,7 +5,7 @@
  */
 
 import { createChart } from "./chart.js";
-import { CHARTS, count, STATES, TABLES, WINDOW_SECONDS } from "./contents.js";
+import { bytes, CHARTS, count, STATES, TABLES, WINDOW_SECONDS } from "./contents.js";
 import { labelsOf, parse, read } from "./numbers.js";
 import { createTable } from "./table.js";
 
@@ -86,6 +86,14 @@ function describe(metrics) {
     `Time zone: ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
+/** Says how many rooms there are, and what comes and goes besides the messages of the clients. */
+function describeRooms(metrics) {
+  const number = (name) => count(metrics.get(`websocket_${name}`));
+  $("rooms").textContent = `Rooms: ${number("rooms")}; history: ` +
+    `${bytes(metrics.get("websocket_history_bytes"))}; since the start, messages by POST: ` +
+    `${number("published_messages_total")}, replayed: ${number("replayed_messages_total")}.`;
+}
+
 /** Names the cluster, and says whether the relay is connected to it, if it has one. */
 function describeCluster(metrics, state) {
   const connected = metrics.get("relay_cluster_connected");
@@ -124,6 +132,7 @@ function take({ text, readiness }) {
   last = now;
   lost = false;
   describe(now.metrics);
+  describeRooms(now.metrics);
   const [state, words] = STATES[readiness] ?? ["draining", `Not ready: ${readiness}.`];
   describeCluster(now.metrics, state);
   say(state, words, `${count(reading.clients)} clients`);
