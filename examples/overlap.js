@@ -1,13 +1,24 @@
 /**
- * Coming back to a relay without a gap: finds out what of the messages that a client is sent it has
- * already, and what is new.
+ * Coming back to a relay without a gap.
  *
  * A client that lost its connection connects again with `?since=SECONDS`, for a little more than it has
  * missed. There is one order for all, so what it is sent first is the end of what it knows; from where
- * that ends, everything is new. Nothing on the wire says where that is.
+ * that ends, everything is new. Nothing on the wire says where that is: {@link overlap} finds it, and a
+ * {@link Memory} does all that a client needs around it.
  *
  * @module
  */
+
+const SINCE_MARGIN_SECONDS = 5; // What is asked for beyond what was missed.
+const REPLAY_MS = 10_000; // So long after connecting, what arrives may have been said before.
+const MAX_KNOWN = 5000, MAX_KNOWN_SIZE = 4 * 1024 * 1024; // Of messages, and of what is in them.
+
+/** Tells whether two messages are equal; binary ones are compared byte by byte. */
+function same(a, b) {
+  if (!(a instanceof ArrayBuffer && b instanceof ArrayBuffer)) return a === b;
+  const [left, right] = [new Uint8Array(a), new Uint8Array(b)];
+  return left.length === right.length && left.every((byte, i) => byte === right[i]);
+}
 
 /**
  * Counts how many messages at the end of what is known are needed to recognise that end: so many that
@@ -36,8 +47,6 @@ export function unmistakable(known) {
  * message is not taken for a known one because it says the same. Where the relay has less than was
  * asked for, a message may be shown twice, after a warning, but none is lost in silence.
  *
- * Give up, as after `none`, when nothing more comes for a while: then the relay had nothing to replay.
- *
  * @param {(string | ArrayBuffer)[]} known What the client has, the newest last.
  * @returns {(message: string | ArrayBuffer) => "wait" | "met" | "none"} Takes the next message.
  */
@@ -53,9 +62,76 @@ export function overlap(known) {
   };
 }
 
-/** Tells whether two messages are equal; binary ones are compared byte by byte. */
-function same(a, b) {
-  if (!(a instanceof ArrayBuffer && b instanceof ArrayBuffer)) return a === b;
-  const [left, right] = [new Uint8Array(a), new Uint8Array(b)];
-  return left.length === right.length && left.every((byte, i) => byte === right[i]);
+/** What a client knows of a room, from one connection to the next. */
+export class Memory {
+  #known = []; // Each with the earliest time at which it may have been said.
+  #size = 0;
+  #first;
+  #opened = null; // When the connection began, as long as there may be a replay.
+  #meet = null; // Until it is clear what is new.
+  #held = [];
+
+  /** @param {number} first How many messages to ask for on the first connection. */
+  constructor(first = 50) {
+    this.#first = first;
+  }
+
+  /** Says what to ask for in the URL of the next connection, such as `since=12`. */
+  query(now = Date.now()) {
+    const known = this.#known;
+    const end = known.at(-(unmistakable(this.#messages) || 1));
+    // A message that may be from before the first connection is of unknown age.
+    if (!end || end.at === -Infinity) return `last=${Math.max(this.#first, known.length)}`;
+    return `since=${Math.ceil((now - end.at) / 1000) + SINCE_MARGIN_SECONDS}`;
+  }
+
+  /** Begins a connection. */
+  connected(now = Date.now()) {
+    this.#meet = this.#opened === null ? null : overlap(this.#messages);
+    this.#held = []; // All known, as far as one could tell, or sent once more.
+    this.#opened = now;
+  }
+
+  /**
+   * Takes a message, and returns those that are to be shown now, whether messages may be missing before
+   * them, and whether they may have been said before the connection began.
+   */
+  take(message, now = Date.now()) {
+    this.#held.push(message);
+    const verdict = this.#meet?.(message) ?? "new";
+    return this.#show(verdict, now);
+  }
+
+  /** Returns the same, to be called when nothing came for two seconds: then there is no replay any more. */
+  settle(now = Date.now()) {
+    const result = this.#show(this.#meet ? "none" : "new", now);
+    this.#opened = -Infinity;
+    return result;
+  }
+
+  get #messages() {
+    return this.#known.map(({ message }) => message);
+  }
+
+  #show(verdict, now) {
+    const replayed = now - this.#opened < REPLAY_MS;
+    if (verdict === "wait") return { messages: [], missing: false, replayed };
+    this.#meet = null;
+    const messages = verdict === "met" ? [] : this.#held;
+    this.#held = [];
+    const at = replayed ? this.#known.at(-1)?.at ?? -Infinity : now;
+    for (const message of messages) {
+      this.#known.push({ message, at });
+      this.#size += message.length ?? message.byteLength;
+    }
+    while (this.#known.length > 1 && this.#tooMuch) {
+      const { message } = this.#known.shift();
+      this.#size -= message.length ?? message.byteLength;
+    }
+    return { messages, missing: verdict === "none", replayed };
+  }
+
+  get #tooMuch() {
+    return this.#known.length > MAX_KNOWN || this.#size > MAX_KNOWN_SIZE;
+  }
 }
