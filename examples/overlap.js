@@ -10,7 +10,7 @@
  */
 
 const SINCE_MARGIN_SECONDS = 5; // What is asked for beyond what was missed.
-const REPLAY_MS = 10_000; // So long after connecting, what arrives may have been said before.
+const REPLAY_MS = 3000; // So long after connecting, what arrives may have been said before.
 const MAX_KNOWN = 5000, MAX_KNOWN_SIZE = 4 * 1024 * 1024; // Of messages, and of what is in them.
 
 /** Tells whether two messages are equal; binary ones are compared byte by byte. */

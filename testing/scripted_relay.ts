@@ -12,6 +12,8 @@ export class ScriptedRelay implements AsyncDisposable {
   readonly asked: string[] = [];
   /** How long it keeps what was said, in seconds. */
   keeps = 60;
+  /** Whether what is said reaches nobody, and is only kept. */
+  mute = false;
   readonly #history: { data: Received; at: number }[] = [];
   readonly #sockets = new Set<WebSocket>();
   readonly #server = Deno.serve(
@@ -34,9 +36,15 @@ export class ScriptedRelay implements AsyncDisposable {
     return this.#sockets.size;
   }
 
+  /** Tells how many messages were said. */
+  get said(): number {
+    return this.#history.length;
+  }
+
   /** Says something to everybody. */
   say(data: Received): void {
     this.#history.push({ data, at: Date.now() });
+    if (this.mute) return;
     for (const socket of this.#sockets) socket.send(data as string);
   }
 
