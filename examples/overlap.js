@@ -82,7 +82,8 @@ export class Memory {
     const end = known.at(-(unmistakable(this.#messages) || 1));
     // A message that may be from before the first connection is of unknown age.
     if (!end || end.at === -Infinity) return `last=${Math.max(this.#first, known.length)}`;
-    return `since=${Math.ceil((now - end.at) / 1000) + SINCE_MARGIN_SECONDS}`;
+    const missed = Math.max(0, now - end.at); // Clocks may be set back.
+    return `since=${Math.ceil(missed / 1000) + SINCE_MARGIN_SECONDS}`;
   }
 
   /** Begins a connection. */
