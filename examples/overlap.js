@@ -65,7 +65,7 @@ export function overlap(known) {
 /** What a client knows of a room, from one connection to the next. */
 export class Memory {
   #known = []; // Each with the earliest time at which it may have been said.
-  #size = 0;
+  #bytes = 0;
   #first;
   #opened = null; // When the connection began, as long as there may be a replay.
   #meet = null; // Until it is clear what is new.
@@ -74,6 +74,11 @@ export class Memory {
   /** @param {number} first How many messages to ask for on the first connection. */
   constructor(first = 50) {
     this.#first = first;
+  }
+
+  /** How many messages it holds: the last thousands of them, and some MiB. */
+  get size() {
+    return this.#known.length;
   }
 
   /** Says what to ask for in the URL of the next connection, such as `since=12`. */
@@ -123,16 +128,16 @@ export class Memory {
     const at = replayed ? this.#known.at(-1)?.at ?? -Infinity : now;
     for (const message of messages) {
       this.#known.push({ message, at });
-      this.#size += message.length ?? message.byteLength;
+      this.#bytes += message.length ?? message.byteLength;
     }
     while (this.#known.length > 1 && this.#tooMuch) {
       const { message } = this.#known.shift();
-      this.#size -= message.length ?? message.byteLength;
+      this.#bytes -= message.length ?? message.byteLength;
     }
     return { messages, missing: verdict === "none", replayed };
   }
 
   get #tooMuch() {
-    return this.#known.length > MAX_KNOWN || this.#size > MAX_KNOWN_SIZE;
+    return this.#known.length > MAX_KNOWN || this.#bytes > MAX_KNOWN_SIZE;
   }
 }

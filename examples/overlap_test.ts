@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { overlap, unmistakable } from "./overlap.js";
+import { Memory, overlap, unmistakable } from "./overlap.js";
 
 type Message = string | ArrayBuffer;
 
@@ -109,7 +109,11 @@ Deno.test("unmistakable counts the messages that mark the end", () => {
 
 /** A stream of few different messages, of which a client knows a piece and is sent all from a place on. */
 const returns = fc.record({
-  stream: fc.array(fc.constantFrom<Message>("a", "b", "c", bytes(0), bytes(1)), { minLength: 1 }),
+  stream: fc.array(fc.constantFrom<Message>("a", "b", "c", bytes(0), bytes(1)), {
+    minLength: 1,
+    maxLength: 40,
+    size: "max",
+  }),
   cuts: fc.array(fc.nat(), { minLength: 3, maxLength: 3 }),
 }).map(({ stream, cuts }) => {
   const [first, from, end] = cuts.map((cut) => cut % (stream.length + 1)).sort((a, b) => a - b);
@@ -158,3 +162,82 @@ function equal(some: Message[], others: Message[]): boolean {
     typeof message === "string" ? message : `bytes ${new Uint8Array(message)}`;
   return some.map(text).join() === others.map(text).join();
 }
+
+/** Sends messages to a memory, and returns all that it shows, with a `!` where something may be missing. */
+function take(memory: Memory, messages: string, now: number): string {
+  return [...messages].map((message) => {
+    const { messages, missing } = memory.take(message, now);
+    return (missing ? "!" : "") + messages.join("");
+  }).join("");
+}
+
+Deno.test("memory asks for the last messages until it knows when one was said", () => {
+  const memory = new Memory();
+  assertEquals(memory.query(0), "last=50");
+  memory.connected(0);
+  assertEquals(take(memory, "ab", 100), "ab");
+  assertEquals(memory.query(60_000), "last=50", "they may be a week old");
+  memory.settle(2000);
+  assertEquals(take(memory, "c", 10_000), "c");
+  assertEquals(memory.query(12_345), "since=8");
+  assertEquals(memory.query(9000), "since=5", "the clock was set back");
+});
+
+Deno.test("memory asks for as much as is needed to recognise the end", () => {
+  const query = (said: string) => {
+    const memory = new Memory();
+    memory.connected(0);
+    memory.settle(2000);
+    for (const [i, message] of [...said].entries()) take(memory, message, 10_000 + 1000 * i);
+    return memory.query(20_000);
+  };
+  assertEquals(query("abcdefgh"), "since=8", "back to h");
+  assertEquals(query("abcdhegh"), "since=9", "back to g");
+  assertEquals(query("hhhhhhhh"), "since=8", "it will not recognise the end anyway");
+});
+
+Deno.test("memory asks for no less when messages came as a replay", () => {
+  const memory = new Memory();
+  memory.connected(0);
+  memory.settle(2000);
+  take(memory, "a", 10_000);
+  memory.connected(100_000);
+  assertEquals(take(memory, "abc", 100_100), "bc");
+  assertEquals(memory.query(105_000), "since=100", "c may have been said right after a");
+});
+
+Deno.test("memory closes the gap over several breaks, also one within a replay", () => {
+  const memory = new Memory();
+  memory.connected(0);
+  memory.settle(2000);
+  assertEquals(take(memory, "hello", 5000), "hello");
+  memory.connected(10_000);
+  assertEquals(take(memory, "el", 10_100), "");
+  memory.connected(11_000);
+  assertEquals(take(memory, "ello", 11_100), "", "the end is known");
+  assertEquals(take(memory, "you", 12_000), "you");
+  memory.connected(20_000);
+  assertEquals(memory.settle(22_000), { messages: [], missing: true, replayed: true });
+  assertEquals(take(memory, "z", 23_000), "z");
+});
+
+Deno.test("memory shows what it held back when nothing more comes", () => {
+  const memory = new Memory();
+  memory.connected(0);
+  take(memory, "abcd", 100);
+  memory.connected(10_000);
+  assertEquals(take(memory, "bc", 10_100), "");
+  assertEquals(memory.settle(12_000), { messages: ["b", "c"], missing: true, replayed: true });
+});
+
+Deno.test("memory is bounded", () => {
+  const memory = new Memory();
+  memory.connected(0);
+  memory.settle(2000);
+  for (let count = 0; count < 20_000; count++) memory.take(`message ${count}`, 10_000);
+  assertEquals(memory.size, 5000);
+  for (let count = 0; count < 20; count++) memory.take(new ArrayBuffer(1024 * 1024), 10_000);
+  assertEquals(memory.size, 4);
+  memory.take("x".repeat(10 * 1024 * 1024), 10_000);
+  assertEquals(memory.size, 1, "the last one stays");
+});
