@@ -306,6 +306,7 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     droppedMessages: 0,
     queuedMessages: 0,
     replayedMessages: 0,
+    postedMessages: 0,
     historyBytes: 0,
     rooms: 1,
     backlogBytes: 42,

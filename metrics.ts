@@ -73,6 +73,11 @@ const TABLE: readonly Row[] = [
   ["websocket_connections_total", "Members that joined.", (s) => s.connections],
   ["websocket_disconnections_total", "Members that left, each once.", (s) => s.disconnections],
   ["websocket_messages_total", "Messages taken in and broadcast.", (s) => s.messages],
+  [
+    "websocket_published_messages_total",
+    "Messages taken in by POST; they are among all messages.",
+    (s) => s.postedMessages,
+  ],
   ["websocket_received_bytes_total", "Payload bytes taken in.", (s) => s.receivedBytes],
   ["websocket_deliveries_total", "Messages handed to a member's socket.", (s) => s.deliveries],
   ["websocket_sent_bytes_total", "Payload bytes handed to sockets.", (s) => s.sentBytes],

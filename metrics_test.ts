@@ -17,6 +17,7 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
     "websocket_connections_total",
     "websocket_disconnections_total",
     "websocket_messages_total",
+    "websocket_published_messages_total",
     "websocket_received_bytes_total",
     "websocket_deliveries_total",
     "websocket_sent_bytes_total",

@@ -293,7 +293,7 @@ async function listen<Message, Data>(
 }
 
 function run<Message, Data>(
-  { server, relay, metrics, shutdown }: Config,
+  { server, relay, limits, metrics, shutdown }: Config,
   files: Files,
   parts: Parts<Message, Data>,
   listeners: Listeners,
@@ -302,9 +302,10 @@ function run<Message, Data>(
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
   link?.start(hub);
-  const expiry = server.auth_keys_file || relay.history_seconds > 0
-    ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
-    : undefined;
+  const expiry =
+    server.auth_keys_file || relay.history_seconds > 0 || limits.max_messages_per_second
+      ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
+      : undefined;
   const watcher = files.certificate && listener.replaceCertificate
     ? watchCertificate(server.tls, files.certificate, (next) => {
       listener.replaceCertificate!(next);

@@ -31,6 +31,8 @@ export type { Rejection } from "./handshake.ts";
 export interface Seat {
   /** The client as the logs name it, for example `192.0.2.7:51034`. */
   readonly peer: string;
+  /** The client's own address. */
+  readonly address: string;
   /** The room that it asked for, a path. */
   readonly room: string;
   /** What the client wants to hear of the past; `null` for nothing. */
@@ -190,6 +192,7 @@ export class Admission {
     let free = false;
     return {
       peer,
+      address,
       room,
       replay: handshake.replay as Replay | null, // Anything else was refused.
       subprotocol: handshake.subprotocol,

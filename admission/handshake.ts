@@ -1,6 +1,6 @@
 /**
- * The handshake: a request to join, read once, and the pure decision about it, the same for every
- * transport.
+ * The handshake: a request to join, or to publish one message, read once, and the pure decision about it,
+ * the same for every transport.
  *
  * @module
  */
@@ -50,7 +50,7 @@ export interface HandshakeRequest {
   header(name: string): string | null;
 }
 
-/** What a request says about joining. */
+/** What a request says about joining, or about publishing. */
 export interface Handshake {
   /** The method in upper case. */
   readonly method: string;
@@ -149,6 +149,11 @@ export const HEAD_TOO_LARGE: Refusal = bad(
 /** The subprotocol that is always known, and asks for no more than the relay does: browsers send tokens beside it. */
 const SUBPROTOCOL = "relay";
 
+/** Tells whether a request is to publish its body. */
+export function isPost({ method, upgrade }: Pick<Handshake, "method" | "upgrade">): boolean {
+  return method === "POST" && !upgrade;
+}
+
 /** Reads what a request says about joining. */
 export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
   const { method, target, headers, hosts, header } = request;
@@ -191,7 +196,7 @@ function readReplay(query: URLSearchParams): Handshake["replay"] {
  * @returns The refusal, or `null` if it depends on the token.
  */
 export function refuseRequest(handshake: Handshake, policy: Policy): Refusal | null {
-  for (const check of REQUEST_CHECKS) {
+  for (const check of isPost(handshake) ? POST_CHECKS : REQUEST_CHECKS) {
     const refusal = check(handshake, policy);
     if (refusal) return refusal;
   }
@@ -211,6 +216,7 @@ export function refuseClient(
 ): Refusal | null {
   if ("denied" in verdict) return unauthorized(handshake);
   if (!allowsRoom(verdict.rooms, handshake.path!)) return FORBIDDEN;
+  if (isPost(handshake) && !verdict.mayTalk) return MAY_LISTEN;
   for (const check of STATE_CHECKS) {
     const refusal = check(state);
     if (refusal) return refusal;
@@ -231,6 +237,9 @@ const REQUEST_CHECKS: readonly typeof refuseRequest[] = [
   checkOrigin,
 ];
 
+/** What of that counts for a message that comes by `POST`. */
+const POST_CHECKS = [checkHeaders, checkPath, checkHost, checkOrigin];
+
 const STATE_CHECKS: readonly ((state: RelayState) => Refusal | null)[] = [
   checkDraining,
   checkCluster,
@@ -239,7 +248,9 @@ const STATE_CHECKS: readonly ((state: RelayState) => Refusal | null)[] = [
   checkAddress,
 ];
 
-const HOW_TO_CONNECT = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
+const HOW_TO_CONNECT =
+  "connect with a WebSocket client, such as new WebSocket(url) in a browser, " +
+  "or POST a message";
 
 function checkHeaders({ headers }: Handshake): Refusal | null {
   if (headers <= MAX_HEADERS) return null;
@@ -265,7 +276,9 @@ function checkPath({ path, method }: Handshake, { rooms }: Policy): Refusal | nu
 
 function checkMethod({ method }: Handshake): Refusal | null {
   if (method === "GET") return null;
-  return bad(STATUS_CODE.MethodNotAllowed, `${HOW_TO_CONNECT}, got ${method}`, { allow: "GET" });
+  return bad(STATUS_CODE.MethodNotAllowed, `${HOW_TO_CONNECT}, got ${method}`, {
+    allow: "GET, POST",
+  });
 }
 
 function checkUpgrade({ upgrade }: Handshake): Refusal | null {
@@ -339,6 +352,14 @@ const FORBIDDEN: Refusal = {
   status: STATUS_CODE.Forbidden,
   headers: {},
   body: "the token is for other rooms",
+};
+
+/** The refusal of a message of somebody who may only listen. */
+const MAY_LISTEN: Refusal = {
+  reason: "role",
+  status: STATUS_CODE.Forbidden,
+  headers: {},
+  body: "not allowed to send",
 };
 
 function checkDraining({ draining }: RelayState): Refusal | null {

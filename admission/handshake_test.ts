@@ -129,7 +129,8 @@ Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", (
   }
 });
 
-const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
+const HOW =
+  "connect with a WebSocket client, such as new WebSocket(url) in a browser, or POST a message";
 const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
   ["another path", request({}, "GET", "/chat"), OPEN, {
     reason: "bad_request",
@@ -137,11 +138,11 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
     headers: {},
     body: "the relay answers on / only",
   }],
-  ["another method", request({}, "POST"), OPEN, {
+  ["another method", request({}, "PUT"), OPEN, {
     reason: "bad_request",
     status: 405,
-    headers: { allow: "GET" },
-    body: `${HOW}, got POST`,
+    headers: { allow: "GET, POST" },
+    body: `${HOW}, got PUT`,
   }],
   ["a request without an upgrade", request({ upgrade: undefined }), OPEN, {
     reason: "bad_request",
@@ -158,7 +159,7 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
   ["CONNECT, which has no path", request({}, "CONNECT", "relay.example:443"), OPEN, {
     reason: "bad_request",
     status: 405,
-    headers: { allow: "GET" },
+    headers: { allow: "GET, POST" },
     body: `${HOW}, got CONNECT`,
   }],
   ["more headers than anybody needs", { ...request(), headers: 101 }, OPEN, {

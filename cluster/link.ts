@@ -86,9 +86,9 @@ export class Link implements Order, BusListener {
     return this.#hub.wants(room);
   }
 
-  deliver(batch: Batch, own: boolean): void {
+  deliver(batch: Batch, own: boolean, ageMilliseconds: number): void {
     if (own) this.#observe((performance.now() - this.#appendedAt) / 1000);
-    this.#hub.deliver(batch, own);
+    this.#hub.deliver(batch, own, ageMilliseconds);
   }
 
   lost(why: string): void {

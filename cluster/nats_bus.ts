@@ -318,7 +318,7 @@ export class NatsBus implements Bus {
     if (this.#origins.saw(origin, number)) return;
     const flight = this.#flight;
     if (origin !== this.#origin || flight?.number !== number) {
-      this.#outbox.push(() => this.#listener!.deliver(batch, false));
+      this.#outbox.push(() => this.#listener!.deliver(batch, false, 0));
     } else {
       this.#outbox.push(this.#land(flight, sequence));
     }
@@ -336,7 +336,7 @@ export class NatsBus implements Bus {
   #end(flight: Flight): () => void {
     return () => {
       this.#flight = null;
-      this.#listener!.deliver(flight.batch, true);
+      this.#listener!.deliver(flight.batch, true, 0);
     };
   }
 

@@ -52,8 +52,8 @@ const batchOf = (messages: string): Batch => [{ room: "/", ...framesOf([...messa
 
 Deno.test("Hub writes batches of the shared order that arrived together as one", async () => {
   const { hub, events } = setUp();
-  hub.deliver(batchOf("ab"), false);
-  hub.deliver(batchOf("c"), false);
+  hub.deliver(batchOf("ab"), false, 0);
+  hub.deliver(batchOf("c"), false, 0);
   await endOfTurn();
   assertEquals(events, ["alice is given abc"]);
   assertEquals(hub.stats().deliveries, 3);
@@ -65,7 +65,7 @@ Deno.test("Hub appends what is queued as soon as the batch before is back, and d
   await endOfTurn();
   for (const text of ["b", "c"]) hub.publish(alice, text, 1);
   await endOfTurn();
-  hub.deliver(batches[0], true);
+  hub.deliver(batches[0], true, 0);
   await endOfTurn();
   assertEquals(events, ["a is appended", "bc is appended", "alice is given a"]);
 });

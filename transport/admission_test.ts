@@ -41,6 +41,7 @@ async function listen<Message, Data>(transport: Transport<Message, Data>) {
       };
       waiting.shift()!({
         peer: "someone",
+        address: "test",
         room: "/",
         replay: null,
         subprotocol: null,

@@ -4,13 +4,15 @@
  * @module
  */
 
+import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
 import { UNREADABLE } from "../admission/handshake.ts";
 import type { Cause, Connection, Encoded, Ending, Member, Membership, Replay } from "../hub.ts";
 import { keepServing, type Listener, type TcpAddress } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
-import { type Framed, readFrames, writeFrames } from "./frames.ts";
+import { Publisher } from "./http/publish.ts";
+import { bufferOf, type Framed, readFrames, writeFrames } from "./frames.ts";
 import type { Answer, ListenOptions, Transport } from "./transport.ts";
 import { SLOWEST_LINE } from "./unread.ts";
 
@@ -38,6 +40,8 @@ function encode(messages: readonly NativeMessage[]): Encoded<NativeMessage> {
       messages.slice(from, to).reduce((sum, message) => sum + bytesOf(message), 0),
   };
 }
+
+async function* noBody(): AsyncGenerator<Uint8Array> {}
 
 function bytesOf(message: NativeMessage): number {
   return typeof message === "string" ? Buffer.byteLength(message) : message.byteLength;
@@ -74,6 +78,23 @@ async function listen(
 
   const { members, idleTimeoutSeconds, certificate } = options;
   const clients = new Clients(members);
+  const publisher = new Publisher({
+    members,
+    maxMessageBytes: options.maxMessageBytes,
+    countRejection: options.countRejection,
+    message: (payload, binary) => messageOf({ payload: bufferOf(payload), binary }),
+  });
+
+  async function publish(request: Request, seat: Seat): Promise<Answer> {
+    const { headers } = request;
+    const head = { type: headers.get("content-type"), length: headers.get("content-length") };
+    try {
+      return publisher.refuse(head) ??
+        await publisher.publish(seat, head, request.body ?? noBody());
+    } finally {
+      seat.release();
+    }
+  }
 
   async function handle(
     request: Request,
@@ -89,6 +110,7 @@ async function listen(
     }, "hostname" in remoteAddr ? remoteAddr : null);
     const seat = admitted instanceof Promise ? await admitted : admitted;
     if ("status" in seat) return answer(seat);
+    if (request.method === "POST") return answer(await publish(request, seat));
     try {
       await settling();
       if (signal.aborted) {
@@ -291,7 +313,7 @@ function causeOf(event: CloseEvent): Cause {
 }
 
 function answer({ status, headers, body }: Answer): Response {
-  return new Response(`${body}\n`, {
+  return new Response(status === STATUS_CODE.NoContent ? null : `${body}\n`, {
     status,
     headers: { ...headers, connection: "close" },
   });

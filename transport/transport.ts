@@ -25,7 +25,7 @@ export interface ListenOptions<Message, Data> {
   admit(request: HandshakeRequest, peer: Peer | null): Seat | Answer | Promise<Seat | Answer>;
   /** Counts a request that could not even be read. */
   countRejection(reason: Rejection): void;
-  /** The hub's side of an open client: join, publish, leave. */
+  /** The hub's side of an open client: join, publish, leave; and of a message by `POST`. */
   readonly members: Membership<Message, Data>;
   /** Where to listen. */
   readonly address: Address;
