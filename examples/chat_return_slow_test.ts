@@ -1,12 +1,14 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { browserTest, type Page } from "../testing/browser.ts";
 import { join, say, saysState, shown, shows } from "../testing/chat_page.ts";
-import { Wire } from "../testing/nats.ts";
+import { type Client, connect } from "../testing/client.ts";
+import { has } from "../testing/daemon.ts";
+import { NatsServer, Wire } from "../testing/nats.ts";
 import { ScriptedRelay } from "../testing/scripted_relay.ts";
 import { startRelay } from "../testing/start.ts";
 import { sleep, until } from "../testing/wait.ts";
 
-const NOTE = "The connection was interrupted. Messages may be missing here.";
+const NOTE = "Connected again. Messages may be missing here.";
 
 Deno.test("chat page contains overlap.js as it is", async () => {
   const read = (name: string) => Deno.readTextFile(new URL(name, import.meta.url));
@@ -26,34 +28,81 @@ browserTest("chat page shows a newcomer what was said before", async (open) => {
   assertEquals(relay.asked, ["/?last=50"]);
 });
 
+/** Says something all the time, in few different words as people use them, until it is told to stop. */
+class Chatter {
+  readonly said: string[] = [];
+  #stopped = false;
+  readonly #done: Promise<void>;
+
+  constructor(bob: Client) {
+    this.#done = this.#talk(bob);
+  }
+
+  async stop(): Promise<string[]> {
+    this.#stopped = true;
+    await this.#done;
+    return this.said;
+  }
+
+  async #talk(bob: Client): Promise<void> {
+    while (!this.#stopped) {
+      const count = this.said.length;
+      const text = count % 7 === 0 ? `message ${count}` : count % 3 ? "yes" : "no";
+      this.said.push(text);
+      bob.send(`bob<br>${text}`);
+      await bob.next();
+      await sleep(0.05);
+    }
+  }
+}
+
 browserTest(
   "chat page misses nothing and repeats nothing when its line is cut for ten seconds",
   async (open) => {
-    await using relay = new ScriptedRelay();
-    await using wire = new Wire(relay.port);
+    await using relay = await startRelay({ relay: { history_seconds: 60 } });
+    await using wire = new Wire(Number(new URL(relay.url).port));
     const page = await join(open, { url: wire.url.replace("nats:", "ws:") });
-    let count = 0;
-    const talk = async (seconds: number) => {
-      for (const end = Date.now() + 1000 * seconds; Date.now() < end; await sleep(0.05)) {
-        // Few different words, as people use them.
-        relay.say(`bob<br>${count % 7 === 0 ? `message ${count}` : count % 3 ? "yes" : "no"}`);
-        count++;
-      }
-    };
-    await talk(5);
+    await using bob = await connect(relay);
+    const chatter = new Chatter(bob);
+    await shows(page, "message 70");
     wire.cut();
-    await talk(10);
+    await saysState(page, "Trying again in");
+    await sleep(10);
     wire.mend();
-    await talk(4);
-    relay.say("bob<br>the end");
+    await saysState(page, "Connected to");
+    const said = await chatter.stop();
+    bob.send("bob<br>the end");
     await shows(page, "the end");
-    const expected = Array.from(
-      { length: count },
-      (_, i) => i % 7 === 0 ? `message ${i}` : i % 3 ? "yes" : "no",
-    );
-    assertEquals(await shown(page), [...expected, "the end"]);
-    assert(relay.asked.length > 1, "it has come back");
-    assertMatch(relay.asked.at(-1)!, /^\/\?(since|last)=\d+$/);
+    assertEquals(await shown(page), [...said, "the end"]);
+  },
+);
+
+browserTest(
+  "chat page misses nothing and repeats nothing when another relay of its cluster takes over",
+  async (open) => {
+    if (!await has("nats-server", "nats-server")) return;
+    await using nats = await NatsServer.start();
+    const startOn = (port: number) =>
+      startRelay({
+        server: { port, reuse_port: true },
+        relay: { history_seconds: 60 },
+        cluster: { servers: [nats.url] },
+      });
+    await using elsewhere = await startOn(0);
+    const first = await startOn(0);
+    const page = await join(open, { url: first.url });
+    await using second = await startOn(Number(new URL(first.url).port));
+    await using bob = await connect(elsewhere);
+    const chatter = new Chatter(bob);
+    await shows(page, "message 70");
+    await first.stop();
+    await saysState(page, "Trying again in");
+    await saysState(page, "Connected to");
+    assertEquals(second.stats().connected, 1);
+    const said = await chatter.stop();
+    await say(page, "the end");
+    await shows(page, "the end");
+    assertEquals(await shown(page), [...said, "the end"]);
   },
 );
 
