@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { connect } from "../testing/client.ts";
+import { connect, roomOf } from "../testing/client.ts";
 import { Process, ROOT } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
@@ -63,4 +63,62 @@ Deno.test("tail sends the lines that are added to a file, also after it was cut 
   assertEquals(await bob.next(), "back");
   await relay.stop();
   assertEquals(await tail.exited(), 1);
+});
+
+Deno.test("shell script says each line, whatever stands in it", async () => {
+  await using folder = await tempFolder();
+  const tokens = await folder.write("tokens", "right\n");
+  await using relay = await startRelay({
+    server: { auth_tokens_file: tokens, without_token: "listen" },
+    relay: { rooms: true },
+  });
+  await using bob = await connect(roomOf(relay, "/log"));
+  const lines = [
+    "@/etc/passwd",
+    "a\tb  c\\n 'd' \"e\" $HOME %s",
+    "",
+    "é&=+",
+    "the end, unfinished",
+  ];
+  const post = async (env: Record<string, string>) => {
+    const url = relay.url.replace("ws:", "http:");
+    await using script = new Process({
+      command: ["sh", `${ROOT}examples/post.sh`, `${url}log`],
+      stdin: "piped",
+      env,
+    });
+    await script.write(lines.join("\n"));
+    await script.endInput();
+    return [await script.exited(), script.stderr];
+  };
+  assertEquals(await post({ RELAY_TOKEN: "right" }), [0, ""]);
+  assertEquals(await bob.take(lines.length), lines);
+  assertEquals(await post({}), [22, "curl: (22) The requested URL returned error: 403\n"]);
+});
+
+Deno.test("webhook says what it is sent, and passes on that the relay is away", async () => {
+  const relay = await startRelay();
+  const bob = await connect(relay);
+  await using hook = new Process({
+    command: [...DENO, `${ROOT}examples/webhook.ts`, relay.url.replace("ws:", "http:"), "0"],
+  });
+  await says(hook, "stderr", "What is sent to http://127.0.0.1:");
+  const [url] = /http:\S+/.exec(hook.stderr)!;
+  const send = async (body: string) => {
+    const answer = await fetch(url, { method: "POST", body });
+    await answer.body?.cancel();
+    return answer.status;
+  };
+  assertEquals(await send('{"text": "The build is broken"}'), 204);
+  assertEquals(await send('{"status": "firing"}'), 204);
+  assertEquals(await send("[1]"), 204);
+  assertEquals(await bob.take(3), [
+    "webhook<br>The build is broken",
+    'webhook<br>{"status":"firing"}',
+    "webhook<br>[1]",
+  ]);
+  assertEquals([await send("no JSON"), await send("null")], [400, 400]);
+  await bob.close();
+  await relay.stop();
+  assertEquals(await send('{"text": "late"}'), 502);
 });
