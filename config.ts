@@ -57,6 +57,8 @@ export interface Sources {
 export interface LoadedConfig {
   /** The effective configuration. */
   readonly config: Config;
+  /** The paths of the keys that a source sets, be it to their defaults; for example `server.port`. */
+  readonly explicit: ReadonlySet<string>;
   /** Its sources in words, for the log: for example `config.yaml, variable RELAY_SERVER_PORT`. */
   readonly origin: string;
 }
@@ -114,6 +116,7 @@ export async function loadConfig(sources: Sources = {}): Promise<LoadedConfig> {
   ].join(", ");
   return {
     config,
+    explicit: new Set(settings.map(({ path }) => path)),
     origin: origin || `built-in defaults, there is no ${file} here`,
   };
 }
@@ -244,7 +247,7 @@ function parseText({ path, value, source }: TextSetting): Setting {
 }
 
 /** Finds keys that do not go together, and which source set the last of them. */
-function findConflicts({ server, metrics }: Config, settings: Setting[]): string[] {
+function findConflicts({ server, relay, cluster, metrics }: Config, settings: Setting[]): string[] {
   const problems: string[] = [];
   const last = (...paths: string[]) => settings.findLast(({ path }) => paths.includes(path))!;
   if (server.unix_socket) {
@@ -262,6 +265,13 @@ function findConflicts({ server, metrics }: Config, settings: Setting[]): string
   ) {
     const setting = { ...last("server.port", "metrics.port"), path: "metrics.port" };
     problems.push(describeProblem(setting, "another port than server.port"));
+  }
+  if (cluster.servers.length > 0 && cluster.retention_seconds < relay.history_seconds) {
+    const setting = last("relay.history_seconds", "cluster.retention_seconds");
+    const want = setting.path === "relay.history_seconds"
+      ? `at most cluster.retention_seconds, ${cluster.retention_seconds}`
+      : `at least relay.history_seconds, ${relay.history_seconds}`;
+    problems.push(describeProblem(setting, want));
   }
   return problems;
 }

@@ -235,6 +235,16 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     return part(members, ({ connection }) => connection.evict(ending));
   }
 
+  /** Forgets the batch that is on its way to the shared order, and what its senders may have said after it. */
+  giveUp(): void {
+    this.#courier!.giveUp();
+    for (const room of this.#rooms.values()) {
+      const { queue } = room.source;
+      for (const line of [...queue.lines]) queue.drop(line);
+      this.#dropIfVacant(room);
+    }
+  }
+
   /** Prepares to tell all members to go away, before {@link Hub.close}. Who is not told yet is served as ever. */
   dismiss(): Parting {
     return part([...this.#members()], (member) => member.room.dismiss(member));

@@ -46,11 +46,11 @@ async function main(flags: Flags): Promise<number> {
 }
 
 /** Tries all that a start needs, except the ports: another relay may listen on them. */
-async function check({ config }: LoadedConfig): Promise<number> {
+async function check({ config, explicit }: LoadedConfig): Promise<number> {
   await checkPath(config.server.unix_socket);
   await loadAccess(config.server);
   const note = await certificateNote(config.server.tls);
-  await checkCluster(config);
+  await checkCluster(config, explicit);
   return print(`ok${note}\n`);
 }
 
@@ -63,11 +63,11 @@ async function certificateNote(tls: LoadedConfig["config"]["server"]["tls"]): Pr
     : "";
 }
 
-async function run({ config, origin }: LoadedConfig): Promise<number> {
+async function run({ config, explicit, origin }: LoadedConfig): Promise<number> {
   setUpLog(config.log);
   logUnhandledRejections();
   const signalled = firstSignal(); // Before the start, so that a signal stops it in order even then.
-  const relay = await start(config);
+  const relay = await start(config, explicit);
   if (Deno.build.os !== "windows") {
     Deno.addSignalListener("SIGHUP", () => void relay.reload());
   }

@@ -17,6 +17,14 @@ import { VERSION } from "./lib/version.ts";
 
 export type { Listener } from "./lib/listener.ts";
 
+/** The cluster of a relay. */
+export interface ClusterOfMetrics {
+  /** Its name, for `relay_build_info`. */
+  readonly name: string;
+  /** Takes a snapshot of its numbers. */
+  stats(): ClusterNumbers;
+}
+
 /** The numbers of a relay's link to its cluster. All but `connected` only ever grow. */
 export interface ClusterNumbers {
   /** Whether batches pass. */
@@ -37,8 +45,8 @@ export interface MetricsOptions {
   rejections(): Readonly<Record<Rejection, number>>;
   /** The transport's name, for `relay_build_info`. */
   readonly transport: string;
-  /** Takes a snapshot of the cluster's numbers; without it there are no such metrics. */
-  cluster?(): ClusterNumbers;
+  /** The cluster that it is in; without it there are no such metrics. */
+  readonly cluster?: ClusterOfMetrics;
   /** Tells when the certificate in use expires; without it there is no such metric. */
   certificateExpires?(): Date;
 }
@@ -99,7 +107,8 @@ const TABLE: readonly Row[] = [
 ];
 
 /** The metrics over the link to a cluster. */
-function clusterTable(take: () => ClusterNumbers): Row[] {
+function clusterTable(cluster: ClusterOfMetrics): Row[] {
+  const take = () => cluster.stats();
   return [
     ["relay_cluster_connected", "1 while the cluster answers.", () => Number(take().connected)],
     [
@@ -138,12 +147,18 @@ export function createMetrics(options: MetricsOptions): Metrics {
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
     registers,
   });
+  const build: Record<string, string> = {
+    version: VERSION,
+    deno: Deno.version.deno,
+    transport: options.transport,
+    ...options.cluster ? { cluster: options.cluster.name } : {},
+  };
   new Gauge({
     name: "relay_build_info",
     help: "Always 1; the labels say what is running.",
-    labelNames: ["version", "deno", "transport"],
+    labelNames: Object.keys(build),
     registers,
-  }).set({ version: VERSION, deno: Deno.version.deno, transport: options.transport }, 1);
+  }).set(build, 1);
   const delay = new Histogram({
     name: "relay_event_loop_delay_seconds",
     help: "How much later than asked for a timer fired.",

@@ -7,7 +7,7 @@
 import { type Access, loadAccess, wantsTokens } from "./admission/access.ts";
 import { Admission, type Rejection } from "./admission/admission.ts";
 import { pathOf } from "./admission/request.ts";
-import type { Bus, Engine } from "./cluster/bus.ts";
+import { type Bus, type Engine, UnusableFile } from "./cluster/bus.ts";
 import { Link } from "./cluster/link.ts";
 import { type Config, ConfigError, DEFAULT_CONFIG } from "./config.ts";
 import { type Cause, Hub, type HubStats, MOST_HEAD_BYTES, type ShutdownReport } from "./hub.ts";
@@ -63,6 +63,9 @@ export interface Relay extends AsyncDisposable {
   stop(): Promise<ShutdownReport>;
 }
 
+/** No key. */
+const NOTHING: ReadonlySet<string> = new Set();
+
 /** How often it is looked for tokens that have expired, and for history that is too old. */
 const EXPIRY_MILLISECONDS = 1000;
 
@@ -89,17 +92,21 @@ const LISTENER_GRACE_SECONDS = 1;
  * if (echo !== "hello") throw new Error("not relayed");
  * ```
  *
- * @throws {ConfigError} If the certificate, its key or the tokens cannot be used, an address is none of this
- * machine, or there can be no Unix socket at a path.
+ * @param explicit The paths of keys whose values are wanted though they are the defaults. Default: none.
+ * @throws {ConfigError} If the certificate, its key, the tokens or a file of the cluster cannot be used, an
+ * address is none of this machine, or there can be no Unix socket at a path.
  * @throws {Error} If a port cannot be bound; the message says which and why.
  */
-export async function start(config: Config): Promise<Relay> {
+export async function start(
+  config: Config,
+  explicit: ReadonlySet<string> = NOTHING,
+): Promise<Relay> {
   switch (config.server.transport) {
     case "native":
-      return await startOn(native, config);
+      return await startOn(native, config, explicit);
     case "ws": {
       const { ws } = await import("./transport/ws/ws.ts"); // Its library is loaded only where it is used.
-      return await startOn(ws, config);
+      return await startOn(ws, config, explicit);
     }
   }
 }
@@ -107,11 +114,12 @@ export async function start(config: Config): Promise<Relay> {
 async function startOn<Message, Data>(
   transport: Transport<Message, Data>,
   config: Config,
+  explicit: ReadonlySet<string>,
 ): Promise<Relay> {
   const files = await load(config);
   const bus = await connect(config);
   try {
-    return await startWith(bus, transport, config, files);
+    return await startWith(bus, transport, fitMessages(config, explicit, bus), files);
   } catch (error) {
     await bus?.stop();
     throw error;
@@ -126,6 +134,7 @@ async function startWith<Message, Data>(
 ): Promise<Relay> {
   const parts = wire(transport, config, files, bus);
   try {
+    await parts.link?.start(parts.hub); // Whoever is admitted may ask for the history.
     const listeners = await listen(transport, config, files, parts);
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
     warnOfExpiry(files.certificate, config.server.tls.cert_file);
@@ -134,6 +143,7 @@ async function startWith<Message, Data>(
     return run(config, files, parts, listeners, cluster);
   } catch (error) {
     parts.metrics[Symbol.dispose]();
+    await parts.link?.stop();
     throw error;
   }
 }
@@ -160,33 +170,51 @@ function importNats(): Promise<Engine<Config["cluster"]>> {
 }
 
 /** Connects to the cluster, if there is one; the libraries for that are loaded only then. */
-async function connect({ cluster }: Config): Promise<Bus | null> {
+async function connect({ cluster, relay }: Config): Promise<Bus | null> {
   if (cluster.servers.length === 0) return null;
   const { connectBus } = await importNats();
-  return await connectBus(cluster);
+  return await connectBus(cluster, relay.history_seconds).catch(blameFile);
+}
+
+/** Throws what went wrong with a cluster: a file that cannot be used is a problem of the configuration. */
+function blameFile(error: unknown): never {
+  throw error instanceof UnusableFile ? new ConfigError([error.message]) : error;
 }
 
 /**
  * Connects to the cluster for a moment, if there is one, to see whether a relay could start in it.
  *
- * @throws {ConfigError} If its servers cannot carry messages as large as configured.
+ * @param explicit The paths of keys whose values are wanted though they are the defaults. Default: none.
+ * @throws {ConfigError} If its servers cannot carry messages as large as configured, or a file that it needs
+ * cannot be used.
  * @throws {Error} If it could not start; the message says why in one line.
  */
-export async function checkCluster(config: Config): Promise<void> {
+export async function checkCluster(
+  config: Config,
+  explicit: ReadonlySet<string> = NOTHING,
+): Promise<void> {
   if (config.cluster.servers.length === 0) return;
   const { checkBus } = await importNats();
-  maxMessageBytesOf(config, await checkBus(config.cluster));
+  fitMessages(config, explicit, await checkBus(config.cluster).catch(blameFile));
 }
 
-/** The largest message: what is configured, or what fits the engine of the cluster where nothing is. */
-function maxMessageBytesOf(
-  { limits }: Config,
+/**
+ * Lowers the size of the largest message to what fits the engine of the cluster, unless it is set.
+ *
+ * @throws {ConfigError} If it is set, and does not fit.
+ */
+function fitMessages(
+  config: Config,
+  explicit: ReadonlySet<string>,
   bus: Pick<Bus, "engine" | "maxBatchBytes"> | null,
-): number {
-  const { max_message_bytes: wanted } = limits;
+): Config {
+  const { limits } = config, { max_message_bytes: wanted } = limits;
   const fits = bus ? bus.maxBatchBytes - MOST_HEAD_BYTES : Infinity;
-  if (wanted <= fits) return wanted;
-  if (wanted === DEFAULT_CONFIG.limits.max_message_bytes) return fits;
+  if (wanted <= fits) return config;
+  const isDefault = wanted === DEFAULT_CONFIG.limits.max_message_bytes;
+  if (isDefault && !explicit.has("limits.max_message_bytes")) {
+    return { ...config, limits: { ...limits, max_message_bytes: fits } };
+  }
   throw new ConfigError([
     `limits.max_message_bytes must be at most ${fits}, since messages have to fit into max_payload of ` +
     `the NATS server at ${bus!.engine}, got ${wanted}`,
@@ -199,7 +227,6 @@ interface Parts<Message, Data> {
   readonly admission: Admission;
   readonly metrics: Metrics;
   readonly link: Link | null;
-  readonly maxMessageBytes: number;
 }
 
 function wire<Message, Data>(
@@ -210,7 +237,6 @@ function wire<Message, Data>(
 ): Parts<Message, Data> {
   const { server, relay, limits, cluster } = config;
   const { certificate, access } = files;
-  const maxMessageBytes = maxMessageBytesOf(config, bus);
   const link = bus &&
     new Link(bus, cluster.patience_seconds, (seconds) => metrics.observePublish(seconds));
   const cutOff = () => link !== null && link.trouble !== null;
@@ -220,7 +246,7 @@ function wire<Message, Data>(
     encode: transport.encode,
     maxBatchDeliveries: transport.maxBatchDeliveries,
     shared: link ? { order: link, pack: transport.pack, unpack: transport.unpack } : undefined,
-    maxMessageBytes,
+    maxMessageBytes: limits.max_message_bytes,
     maxBacklogBytes: limits.max_backlog_bytes,
     echo: relay.echo,
     history: relay.history_seconds > 0
@@ -237,10 +263,10 @@ function wire<Message, Data>(
     stats: () => hub.stats(),
     rejections: () => admission.rejections(),
     transport: server.transport,
-    cluster: link ? () => link.stats() : undefined,
+    cluster: link ? { name: cluster.name, stats: () => link.stats() } : undefined,
     certificateExpires: certificate ? () => files.certificate!.expires : undefined,
   });
-  return { hub, admission, metrics, link, maxMessageBytes };
+  return { hub, admission, metrics, link };
 }
 
 /** Tells why nobody is admitted, in words for health checks; `null` if clients are. */
@@ -260,7 +286,7 @@ async function listen<Message, Data>(
   { certificate }: Files,
   parts: Parts<Message, Data>,
 ): Promise<Listeners> {
-  const { server, metrics } = config;
+  const { server, limits, metrics } = config;
   const { hub, admission } = parts;
   const relay = await bind("server", config, (address) =>
     transport.listen({
@@ -274,7 +300,7 @@ async function listen<Message, Data>(
       address,
       certificate,
       idleTimeoutSeconds: server.idle_timeout_seconds,
-      maxMessageBytes: parts.maxMessageBytes,
+      maxMessageBytes: limits.max_message_bytes,
       maxDescriptors: descriptorLimit(),
     }));
   if (!metrics.enabled) return { relay, metrics: null };
@@ -301,7 +327,6 @@ function run<Message, Data>(
 ): Relay {
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
-  link?.start(hub);
   const expiry =
     server.auth_keys_file || relay.history_seconds > 0 || limits.max_messages_per_second
       ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
@@ -351,7 +376,7 @@ function run<Message, Data>(
       : urlOf(files.certificate ? "wss" : "ws", server.hostname, listener.port),
     metricsUrl: listeners.metrics && urlOf("http", metrics.hostname, listeners.metrics.port),
     cluster,
-    maxMessageBytes: parts.maxMessageBytes,
+    maxMessageBytes: limits.max_message_bytes,
     died: Promise.race(died),
     stats: () => ({ ...hub.stats(), rejections: admission.rejections() }),
     reload: () => reloading = reloading.then(reload), // One after the other, so that the last one wins.

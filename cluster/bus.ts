@@ -12,18 +12,24 @@ import type { Order, Ordered } from "../hub.ts";
  */
 export type BusState = "connected" | "reconnecting" | "lost";
 
+/** A file of the configuration that cannot be used; the message says which, of which key, and why. */
+export class UnusableFile extends Error {
+  override readonly name = "UnusableFile";
+}
+
 /** What a bus tells its relay. Called in the order in which it happens; no method may throw. */
 export interface BusListener extends Ordered {
   /** Is told of each change of {@link Bus.state}. */
   stateChanged(state: BusState): void;
   /**
    * Is told that messages are certainly missing between the batches before and after this call. A batch that
-   * was appended is delivered all the same: before the call if it is, or may be, among what is missing, else
-   * after it.
+   * was appended is delivered all the same: before the call if it is among what is missing, else after it.
    *
    * @param why For the log: what was found.
+   * @param givenUp Whether that batch is given up instead, since nobody can tell if it ever had a place: it
+   * is not delivered, and what its senders said after it must not have a place.
    */
-  lost(why: string): void;
+  lost(why: string, givenUp: boolean): void;
 }
 
 /** The numbers of a bus. They only ever grow. */
@@ -44,8 +50,13 @@ export interface Bus extends Order {
   readonly engine: string;
   /** Takes a snapshot of the numbers. */
   stats(): BusStats;
-  /** Begins to deliver to a listener, from the first batch after the end that the order had on connecting. */
-  start(listener: BusListener): void;
+  /**
+   * Begins to deliver to a listener: the past that was asked for on connecting, with the age of each batch, and
+   * then all that follows.
+   *
+   * @returns A promise for the moment when all was delivered that the order had on connecting.
+   */
+  start(listener: BusListener): Promise<void>;
   /** Disconnects. A batch that is under way may be lost: the hub waits for its own before. */
   stop(): Promise<void>;
 }
@@ -55,9 +66,11 @@ export interface Engine<Settings> {
   /**
    * Connects to the engine.
    *
+   * @param pastSeconds How much of what is in the order already is to be delivered.
+   * @throws {UnusableFile} If a file that the settings name cannot be used.
    * @throws {Error} If that fails; the message is one line that names the key to look at.
    */
-  connectBus(settings: Settings): Promise<Bus>;
+  connectBus(settings: Settings, pastSeconds: number): Promise<Bus>;
   /**
    * Sees whether {@link Engine.connectBus} would succeed, and changes nothing.
    *

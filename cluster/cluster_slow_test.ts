@@ -3,8 +3,8 @@ import { closeAll, connect, connectAll } from "../testing/client.ts";
 import { has } from "../testing/daemon.ts";
 import { NatsServer, Wire } from "../testing/nats.ts";
 import { type Changes, startRelay } from "../testing/start.ts";
-import { Crowd } from "../testing/talk.ts";
-import { sleep, until } from "../testing/wait.ts";
+import { Crowd, Talker } from "../testing/talk.ts";
+import { bounded, sleep, until } from "../testing/wait.ts";
 
 const here = await has("nats-server", "nats-server");
 
@@ -131,6 +131,59 @@ test("relays of a cluster send all clients away when the stream was in memory an
   await sleep(0.5);
   await again.settle();
   again.assertOneOrder();
+});
+
+test("relay sends its clients away when the stream went back to an older copy and has grown since", async () => {
+  await using nats = await NatsServer.start();
+  await using wire = new Wire(nats.port);
+  await using cluster = await startAll([wire.url]);
+  await using crowd = await Crowd.join(cluster.relays, 10);
+  for (const talker of crowd.all) talker.say();
+  await crowd.settle();
+  await nats.copyStore();
+  for (const talker of crowd.all) talker.say();
+  await crowd.settle();
+  wire.cut();
+  await nats.stop();
+  await nats.restoreStore();
+  await nats.restart();
+  await using elsewhere = await startAll([nats.url]);
+  await using others = await Crowd.join(elsewhere.relays, 5);
+  const { length } = crowd.all[0].heard;
+  others.talk(5);
+  await until(() => others.all[0].heard.length > length, "more to be said than was lost");
+  wire.mend();
+  await crowd.assertClosed(GAP);
+  for (const { heard } of crowd.all) assertEquals(heard.length, length);
+  await others.settle();
+  assertEquals(others.present.length, 5);
+  others.assertOneOrder();
+});
+
+test("who said something that may have no place is heard no more, on any relay", async () => {
+  await using nats = await NatsServer.start();
+  await using wire = new Wire(nats.port);
+  await using cluster = await startAll([wire.url, nats.url], { cluster: { retention_seconds: 1 } });
+  const [far, near] = cluster.relays;
+  await using alice = await Talker.join(far, "alice");
+  await using bob = await Talker.join(near, "bob");
+  alice.say();
+  await bob.hears("alice 0");
+  wire.mute = true; // What is under way now is tried and never arrives.
+  alice.say();
+  await sleep(0.1);
+  alice.say();
+  await sleep(0.5);
+  wire.cut();
+  bob.say();
+  await sleep(2.5); // Until what bob said is gone, and the servers know no repetition any more.
+  wire.mend();
+  await bounded(alice.ended, "alice to be sent away");
+  assertEquals(alice.closed, GAP);
+  await using again = await Talker.join(far, "again");
+  again.say();
+  await bob.hears("again 0");
+  assertEquals(bob.heard, ["alice 0", "bob 0", "again 0"]);
 });
 
 test("relay that was cut off for longer than the stream keeps messages sends its clients away, and only it", async () => {

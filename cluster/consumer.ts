@@ -19,8 +19,12 @@ const MISSED_HEARTBEATS = 3;
 
 /** What a consumer tells; no method may throw. */
 export interface ConsumerListener {
-  /** Takes the next message of the stream: all between two of them are gone. */
-  receive(sequence: number, payload: Uint8Array): void;
+  /**
+   * Takes the next message of the stream: all between two of them are gone.
+   *
+   * @param time When the servers took it in, in nanoseconds.
+   */
+  receive(sequence: number, time: string, payload: Uint8Array): void;
   /** Is told, once, that the consumer is of no more use, though the stream may hold everything. */
   broke(why: string): void;
 }
@@ -54,11 +58,11 @@ export class Consumer {
     }, HEARTBEAT_MILLISECONDS);
   }
 
-  /** Opens a consumer for what follows a message of the stream. */
+  /** Opens a consumer for the messages of the stream from one on, or from the next that is there. */
   static async open(
     session: Session,
     stream: string,
-    sequence: number,
+    first: number,
     listener: ConsumerListener,
   ): Promise<Consumer> {
     const inbox = createInbox();
@@ -67,7 +71,7 @@ export class Consumer {
       await session.during(session.manager.consumers.add(stream, {
         deliver_subject: inbox,
         deliver_policy: DeliverPolicy.StartSequence,
-        opt_start_seq: sequence + 1,
+        opt_start_seq: first,
         ack_policy: AckPolicy.None,
         flow_control: true,
         idle_heartbeat: nanos(HEARTBEAT_MILLISECONDS),
@@ -113,7 +117,7 @@ export class Consumer {
     if (!numbers) return this.#takeStatus(message);
     if (numbers.consumer !== this.#received + 1) return this.#break("NATS skipped a message");
     this.#received++;
-    this.#listener.receive(numbers.stream, message.data);
+    this.#listener.receive(numbers.stream, numbers.time, message.data);
   }
 
   /** Answers flow control (ADR-15 of NATS), and compares what a heartbeat says was sent. */
@@ -138,10 +142,17 @@ export class Consumer {
   }
 }
 
+/** What the server says about a message. */
+interface Numbers {
+  readonly stream: number;
+  readonly consumer: number;
+  readonly time: string;
+}
+
 /** Reads the numbers of a message out of the subject for its acknowledgement. */
-function numbersOf(reply: string): { stream: number; consumer: number } | null {
+function numbersOf(reply: string): Numbers | null {
   const tokens = reply.split(".");
   if (tokens[0] !== "$JS" || tokens[1] !== "ACK") return null;
   const at = tokens.length >= 11 ? 7 : 5; // Newer servers put domain and account before the stream.
-  return { stream: Number(tokens[at]), consumer: Number(tokens[at + 1]) };
+  return { stream: Number(tokens[at]), consumer: Number(tokens[at + 1]), time: tokens[at + 2] };
 }

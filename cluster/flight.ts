@@ -25,7 +25,7 @@ export class Flight {
   readonly payload: Uint8Array;
   readonly #id: string;
   #stored = Promise.withResolvers<number>();
-  #acknowledged = false;
+  #sequence = 0;
   #received = false;
   #attemptedAt: number | null = null; // The first time, unless it is certain since then that it failed.
   #via: Session | null = null; // The connection over which it is being published.
@@ -43,6 +43,11 @@ export class Flight {
     return this.#stored.promise;
   }
 
+  /** The number of its message, as far as it is known that the stream took it in; else 0. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
   /** Whether it has its place in the order. */
   get received(): boolean {
     return this.#received;
@@ -54,13 +59,14 @@ export class Flight {
    * @param window The time in milliseconds within which they do.
    */
   isDoubtful(window: number): boolean {
-    if (this.#acknowledged || this.#received || this.#attemptedAt === null) return false;
+    if (this.#sequence > 0 || this.#received || this.#attemptedAt === null) return false;
     return performance.now() - this.#attemptedAt > window * CERTAIN_SHARE;
   }
 
   /** Ends all attempts: it has its place, as a message of this number. */
   arrive(sequence: number): void {
     this.#received = true;
+    this.#sequence = sequence;
     this.#stored.resolve(sequence);
   }
 
@@ -70,11 +76,17 @@ export class Flight {
     this.#stored.resolve(0);
   }
 
+  /** Forgets that the stream has it: it may have lost that since. */
+  doubt(): void {
+    if (this.#received) return;
+    this.#stored = Promise.withResolvers();
+    this.#sequence = 0;
+  }
+
   /** Forgets all attempts: the stream does not have it. */
   forget(): void {
     if (this.#received) return;
-    this.#stored = Promise.withResolvers();
-    this.#acknowledged = false;
+    this.doubt();
     this.#attemptedAt = null;
   }
 
@@ -93,7 +105,7 @@ export class Flight {
     this.#via = session;
     // The same id each time: a publish that failed may have been one that arrived.
     const options = { msgID: this.#id, expect: { streamName: name } };
-    const isWanted = () => !this.#acknowledged && !this.#received && !this.isDoubtful(window);
+    const isWanted = () => this.#sequence === 0 && !this.#received && !this.isDoubtful(window);
     while (isWanted() && !session.closed) {
       const stored = this.#stored;
       this.#attemptedAt ??= performance.now();
@@ -101,7 +113,7 @@ export class Flight {
         const ack = session.client.publish(name, this.payload, options);
         const { seq } = await session.during(ack);
         if (stored !== this.#stored) continue; // The answer was about a stream that is gone.
-        this.#acknowledged = true;
+        this.#sequence = seq;
         stored.resolve(seq);
       } catch (error) {
         if (session.closed || this.#received) break;

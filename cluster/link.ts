@@ -13,7 +13,7 @@ import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
 /** What a link needs of a hub. */
 export type LinkedHub = Pick<
   Hub<unknown, unknown>,
-  "deliver" | "expel" | "orderAnswers" | "wants"
+  "deliver" | "expel" | "giveUp" | "orderAnswers" | "wants"
 >;
 
 /** The time in milliseconds for which a bus may not answer before anybody is told. */
@@ -31,6 +31,7 @@ export class Link implements Order, BusListener {
   readonly #observe: (seconds: number) => void;
   #hub!: LinkedHub;
   #appendedAt = 0;
+  readonly #lost = Promise.withResolvers<never>();
   #trouble: BusState | null = null; // Of which newcomers and probes are told.
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -43,14 +44,20 @@ export class Link implements Order, BusListener {
     this.#bus = bus;
     this.#patienceSeconds = patienceSeconds;
     this.#observe = observe;
+    this.#lost.promise.catch(() => {});
     this.maxBatchBytes = bus.maxBatchBytes;
     this.sectionBytes = bus.sectionBytes;
   }
 
-  /** Begins to pass batches. */
-  start(hub: LinkedHub): void {
+  /**
+   * Begins to pass batches.
+   *
+   * @returns A promise for the moment when the hub has been given the past.
+   * @throws {Error} If the cluster is lost before; the message is one line.
+   */
+  async start(hub: LinkedHub): Promise<void> {
     this.#hub = hub;
-    this.#bus.start(this);
+    await Promise.race([this.#bus.start(this), this.#lost.promise]);
   }
 
   /** Disconnects the bus. */
@@ -91,8 +98,9 @@ export class Link implements Order, BusListener {
     this.#hub.deliver(batch, own, ageMilliseconds);
   }
 
-  lost(why: string): void {
+  lost(why: string, givenUp: boolean): void {
     const count = this.#expel("gap");
+    if (givenUp) this.#hub.giveUp();
     log.error("Messages of the cluster were lost: {why}; {count} clients have to join anew", {
       why,
       count,
@@ -124,6 +132,7 @@ export class Link implements Order, BusListener {
 
   #giveUp(): void {
     this.#trouble = "lost";
+    this.#lost.reject(new Error(`Cannot start in the cluster at ${this.#bus.engine}: it was lost`));
     const count = this.#expel("cluster");
     log.error("The cluster at {engine} is lost; {count} clients are sent away", {
       ...this.#names(),

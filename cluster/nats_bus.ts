@@ -10,20 +10,13 @@ import type { Batch } from "../hub.ts";
 import { log } from "../lib/log.ts";
 import { pause } from "../lib/timeout.ts";
 import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
-import { Consumer } from "./consumer.ts";
 import { explain } from "./explain.ts";
 import { Flight } from "./flight.ts";
 import { Origins } from "./origins.ts";
 import { Outbox } from "./outbox.ts";
+import { Reader } from "./reader.ts";
 import { engineOf, type ServerSettings, Session } from "./session.ts";
-import {
-  endOf,
-  ensureStream,
-  findLoss,
-  type Loss,
-  type Place,
-  type StreamSettings,
-} from "./stream.ts";
+import { endOf, ensureStream, type Loss, type Place, type StreamSettings } from "./stream.ts";
 import {
   type Envelope,
   OVERHEAD_BYTES,
@@ -44,9 +37,6 @@ const HEADER_BYTES = 256;
 
 /** The pause in milliseconds before something that went wrong is tried again. */
 const RETRY_MILLISECONDS = 100;
-
-/** How often it is seen whether a consumer that tells nothing misses something, in milliseconds. */
-const WATCH_MILLISECONDS = 1500;
 
 /** The bytes of frames that fit into one message of a server. */
 export function maxBatchBytesOf({ connection }: Session): number {
@@ -71,9 +61,7 @@ export class NatsBus implements Bus {
   #listener: BusListener | null = null;
   #session: Promise<Session>;
   #running: Promise<void> | undefined;
-  #consumer: Consumer | null = null;
-  #place: Place;
-  #jumpedTo = 0; // The first message that came although others were missing before it.
+  readonly #reader: Reader;
   #open: Session | null = null; // What may be published over: the stream was looked at.
   #flight: Flight | null = null;
   #window = 0; // The time in milliseconds within which the servers know a message again.
@@ -85,18 +73,25 @@ export class NatsBus implements Bus {
   #complaint = ""; // What was logged last, since all was well.
   #recheck: (why: string) => void = () => {};
 
-  /** Takes over a connection, and begins behind a place in the stream. */
+  readonly #present: Place; // The end of the stream on connecting.
+  readonly #caughtUp = Promise.withResolvers<void>();
+
+  /** Takes over a connection, and begins behind a place in the stream; what lies before its end is the past. */
   constructor(
     settings: ClusterSettings,
     options: ConnectionOptions,
     session: Session,
-    place: Place,
+    { past, end }: { readonly past: Place; readonly end: Place },
   ) {
+    this.#present = end;
     this.engine = engineOf(settings);
     this.#settings = settings;
     this.#options = options;
     this.#session = Promise.resolve(session);
-    this.#place = place;
+    this.#reader = new Reader(settings.name, past, {
+      receive: (sequence, time, payload) => this.#receive(sequence, time, payload),
+      broke: (why) => this.#recheck(why),
+    });
     this.maxBatchBytes = maxBatchBytesOf(session);
   }
 
@@ -109,9 +104,10 @@ export class NatsBus implements Bus {
     return { batches: { ...batches }, bytes: { ...bytes }, gaps };
   }
 
-  start(listener: BusListener): void {
+  start(listener: BusListener): Promise<void> {
     this.#listener = listener;
     this.#running = this.#run();
+    return this.#caughtUp.promise;
   }
 
   append(batch: Batch): void {
@@ -122,12 +118,12 @@ export class NatsBus implements Bus {
 
   pause(): void {
     this.#outbox.pause();
-    this.#consumer?.pause();
+    this.#reader.pause();
   }
 
   resume(): void {
     this.#outbox.resume();
-    if (!this.#outbox.paused) this.#consumer?.resume();
+    if (!this.#outbox.paused) this.#reader.resume();
   }
 
   async stop(): Promise<void> {
@@ -140,7 +136,7 @@ export class NatsBus implements Bus {
   #halt(): void {
     this.#stopping.abort(new Error("the bus stops"));
     clearTimeout(this.#patience);
-    this.#consumer?.close();
+    this.#reader.close();
     this.#session.then((session) => session.close(), () => {});
   }
 
@@ -172,7 +168,9 @@ export class NatsBus implements Bus {
       try {
         await this.#goOn(session, broke.promise);
         this.#complaint = "";
-        await session.during(Promise.race([broke.promise, this.#watch(session, over.signal)]));
+        await session.during(
+          Promise.race([broke.promise, this.#reader.watch(session, over.signal)]),
+        );
       } catch (error) {
         if (session.closed) break;
         if (!(error instanceof Interruption)) this.#complain(error);
@@ -180,24 +178,9 @@ export class NatsBus implements Bus {
       } finally {
         over.abort();
         this.#tell("reconnecting");
-        this.#consumer?.close();
-        this.#consumer = this.#open = null;
+        this.#reader.close();
+        this.#open = null;
       }
-    }
-  }
-
-  /** Returns once nothing came for a while although the stream holds more, whatever the consumer says. */
-  async #watch(session: Session, signal: AbortSignal): Promise<void> {
-    let suspected: Place | null = null;
-    while (!signal.aborted) {
-      const place = this.#place;
-      await pause(WATCH_MILLISECONDS, signal);
-      if (signal.aborted || place !== this.#place || this.#outbox.paused) continue;
-      const info = await session.during(session.manager.streams.info(this.#settings.name));
-      const { created, sequence } = endOf(info);
-      if (created === place.created && sequence === place.sequence) continue;
-      if (place === this.#place && suspected === place) return;
-      suspected = place;
     }
   }
 
@@ -207,40 +190,39 @@ export class NatsBus implements Bus {
    * @param broke Rejects when this has to begin anew.
    */
   async #goOn(session: Session, broke: Promise<never>): Promise<void> {
-    const { name } = this.#settings;
+    const stored = this.#flight?.sequence ?? 0; // As known before the stream tells its end.
     const info = await session.during(ensureStream(session, this.#settings));
-    const loss = findLoss(info, this.#place, this.#jumpedTo);
+    const loss = this.#reader.findLoss(info, stored);
     if (loss?.anew) {
-      this.#origins.clear(); // All that is in the new stream has to be delivered.
-      this.#flight?.forget();
+      this.#origins.clear(); // All that is in the stream from now on has to be delivered.
+      this.#flight?.doubt();
     }
     this.#window = info.config.duplicate_window / nanos(1);
     this.#open = session;
     this.#publishAt = 0;
-    const lostOwn = this.#flight && loss && !loss.anew && this.#flight.isDoubtful(this.#window);
+    const lostOwn = this.#flight && loss && this.#flight.isDoubtful(this.#window);
     if (lostOwn) this.#flight!.abandon();
     else if (this.#flight) this.#goOnPublishing(this.#flight, session, endOf(info));
     if (loss) {
-      const tellOwn = lostOwn
-        ? this.#end(this.#flight!)
-        : await this.#findOwn(loss, session, broke);
-      this.#place = loss.next;
-      this.#jumpedTo = 0;
-      this.#lose(loss.why, tellOwn);
+      const tellOwn = await this.#findOwn(loss, session, broke);
+      this.#reader.skipTo(loss.next);
+      if (lostOwn) this.#loseOwn(loss.why);
+      else this.#lose(loss.why, tellOwn);
     }
-    this.#consumer = await Consumer.open(session, name, this.#place.sequence, {
-      receive: (sequence, payload) => this.#receive(sequence, payload),
-      broke: (why) => this.#recheck(why),
-    });
-    if (findLoss(await session.during(session.manager.streams.info(name)), this.#place)) {
-      throw new Error("the stream changed at this moment");
-    }
-    if (this.#outbox.paused) this.#consumer.pause();
+    await this.#reader.open(session);
     if (this.#flight && this.#publishAt === 0) {
       await this.#stored(this.#flight, session, broke); // Else nothing gets on.
     }
     this.#tell("connected");
-    this.#consumer.begin();
+    this.#reader.begin();
+    this.#noticePresent();
+  }
+
+  /** Tells, once, when nothing of the past is left to be read. */
+  #noticePresent(): void {
+    const { created, sequence } = this.#reader.place;
+    if (created === this.#present.created && sequence < this.#present.sequence) return;
+    this.#outbox.push(() => this.#caughtUp.resolve());
   }
 
   /**
@@ -249,7 +231,7 @@ export class NatsBus implements Bus {
    */
   #goOnPublishing(flight: Flight, session: Session, end: Place): void {
     if (!flight.isDoubtful(this.#window)) this.#publish(flight, session);
-    else if (end.sequence > this.#place.sequence) this.#publishAt = end.sequence;
+    else if (end.sequence > this.#reader.place.sequence) this.#publishAt = end.sequence;
     else this.#publishAnew(flight, session);
   }
 
@@ -266,12 +248,12 @@ export class NatsBus implements Bus {
 
   /** Returns what tells of a batch of this relay that is among what is missing, if it is. */
   async #findOwn(
-    { next, anew }: Loss,
+    { next }: Loss,
     session: Session,
     broke: Promise<never>,
   ): Promise<(() => void) | undefined> {
     const flight = this.#flight;
-    if (!flight || flight.received || anew) return;
+    if (!flight || flight.received) return;
     const sequence = await this.#stored(flight, session, broke);
     if (sequence <= next.sequence) return this.#land(flight, sequence);
   }
@@ -285,28 +267,24 @@ export class NatsBus implements Bus {
     });
   }
 
-  #receive(sequence: number, payload: Uint8Array): void {
-    const { created, sequence: last } = this.#place;
-    if (sequence !== last + 1) {
-      this.#jumpedTo ||= sequence;
-      return this.#recheck("messages are missing");
-    }
-    this.#place = { created, sequence };
+  #receive(sequence: number, time: string, payload: Uint8Array): void {
     this.#stats.batches.in++;
     this.#stats.bytes.in += payload.length;
-    this.#takePayload(payload, sequence);
+    const past = sequence <= this.#present.sequence;
+    this.#takePayload(payload, sequence, past ? ageOf(time) : 0);
+    if (sequence === this.#present.sequence) this.#noticePresent();
+    const flight = this.#flight;
+    if (flight && !flight.received && flight.sequence === sequence) return this.#reader.doubt();
     if (this.#publishAt === 0 || sequence < this.#publishAt) return;
     this.#publishAt = 0;
-    if (this.#flight && !this.#flight.received && this.#open) {
-      this.#publishAnew(this.#flight, this.#open);
-    }
+    if (flight && !flight.received && this.#open) this.#publishAnew(flight, this.#open);
   }
 
-  #takePayload(payload: Uint8Array, sequence: number): void {
+  #takePayload(payload: Uint8Array, sequence: number, ageMilliseconds: number): void {
     const reading = read(payload, (room) => this.#listener!.wants(room));
     switch (reading.kind) {
       case "batch":
-        return this.#take(reading, sequence);
+        return this.#take(reading, sequence, ageMilliseconds);
       case "unreadable":
         return this.#lose(`message ${sequence} of the stream cannot be read: ${reading.why}`);
       case "unknown version":
@@ -314,11 +292,11 @@ export class NatsBus implements Bus {
     }
   }
 
-  #take({ origin, number, batch }: Envelope, sequence: number): void {
+  #take({ origin, number, batch }: Envelope, sequence: number, ageMilliseconds: number): void {
     if (this.#origins.saw(origin, number)) return;
     const flight = this.#flight;
     if (origin !== this.#origin || flight?.number !== number) {
-      this.#outbox.push(() => this.#listener!.deliver(batch, false, 0));
+      this.#outbox.push(() => this.#listener!.deliver(batch, false, ageMilliseconds));
     } else {
       this.#outbox.push(this.#land(flight, sequence));
     }
@@ -349,7 +327,16 @@ export class NatsBus implements Bus {
     this.#stats.gaps++;
     this.#outbox.push(() => {
       tellOwn?.();
-      this.#listener!.lost(why);
+      this.#listener!.lost(why, false);
+    });
+  }
+
+  /** Tells of a loss after which nobody knows whether the batch under way ever had a place. */
+  #loseOwn(why: string): void {
+    this.#stats.gaps++;
+    this.#outbox.push(() => {
+      this.#flight = null;
+      this.#listener!.lost(why, true);
     });
   }
 
@@ -387,4 +374,9 @@ export class NatsBus implements Bus {
     this.#complaint = reason;
     log.warn("{reason}; trying again", { reason });
   }
+}
+
+/** Reckons how old a message is, by a time of the servers in nanoseconds; their clock may be ahead. */
+function ageOf(time: string): number {
+  return Math.max(0, Date.now() - Number(BigInt(time) / 1_000_000n));
 }

@@ -27,7 +27,7 @@ export async function checkPermissions(session: Session, info: StreamInfo): Prom
   session.connection.publish(`$JS.FC.${name}.check`); // The answer comes before those that follow.
   await session.during(tryToPublish(session, name));
   const deaf = { receive: () => {}, broke: () => {} };
-  (await Consumer.open(session, name, sequence, deaf)).close();
+  (await Consumer.open(session, name, sequence + 1, deaf)).close();
   if (session.forbidden) throw session.forbidden;
 }
 

@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import { DEFAULT_CONFIG } from "../config.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { connect } from "../testing/client.ts";
 import { freePort, has } from "../testing/daemon.ts";
@@ -76,6 +77,35 @@ test("program that NATS does not let in, or that does not trust it, says so and 
   );
 });
 
+test("program that cannot use a file of its cluster says which, and ends with 2 as for any other", async () => {
+  await using folder = await tempFolder();
+  const broken = await folder.write("relay.creds", "secret\n");
+  const cases: [key: string, file: string, problem: string][] = [
+    [
+      "CREDENTIALS_FILE",
+      "/nowhere",
+      "Cannot read /nowhere of cluster.credentials_file: there is no such file",
+    ],
+    [
+      "CREDENTIALS_FILE",
+      broken,
+      `Cannot use ${broken} of cluster.credentials_file: it must be a .creds file of NATS`,
+    ],
+    [
+      "TLS_CA_FILE",
+      "/nowhere",
+      "Cannot read /nowhere of cluster.tls_ca_file: there is no such file",
+    ],
+  ];
+  for (const [key, file, problem] of cases) {
+    await assertFails(
+      envOf("tls://127.0.0.1:1", { [`RELAY_CLUSTER_${key}`]: file }),
+      `Cannot use the configuration: 1 problem\n  ${problem}`,
+      2,
+    );
+  }
+});
+
 test("program checks a cluster and leaves nothing there", async () => {
   await using nats = await NatsServer.start();
   const ok = { code: 0, stdout: "ok\n", stderr: "" };
@@ -118,13 +148,15 @@ test("program says which cluster it is in, and how large messages may be there",
     await using program = await Program.start({ env: set(fits) });
     assertEquals(program.log.find(({ url }) => url)!.cluster, `relay at ${nats.url}`);
   }
-  await assertFails(
-    set(fits + 1),
-    "Cannot use the configuration: 1 problem\n" +
-      `  limits.max_message_bytes must be at most ${fits}, since messages have to fit into ` +
-      `max_payload of the NATS server at ${nats.url}, got ${fits + 1}`,
-    2,
-  );
+  for (const bytes of [fits + 1, DEFAULT_CONFIG.limits.max_message_bytes]) {
+    await assertFails(
+      set(bytes),
+      "Cannot use the configuration: 1 problem\n" +
+        `  limits.max_message_bytes must be at most ${fits}, since messages have to fit into ` +
+        `max_payload of the NATS server at ${nats.url}, got ${bytes}`,
+      2,
+    );
+  }
 });
 
 /** What the user may not, the settings of NATS for that, and what the program says. */

@@ -20,6 +20,7 @@ import {
   errors,
   type NatsConnection,
 } from "@nats-io/transport-node";
+import { UnusableFile } from "./bus.ts";
 import { connect } from "./transport.ts";
 
 /** How the servers are reached: keys of the section `cluster` of the configuration. */
@@ -128,7 +129,7 @@ export function engineOf({ servers }: ServerSettings): string {
 /**
  * Makes the options of the client, which ignores what stands before the `@` of a URL.
  *
- * @throws {Error} If a file cannot be read.
+ * @throws {UnusableFile} If a file cannot be read.
  */
 export async function connectionOptions(settings: ServerSettings): Promise<ConnectionOptions> {
   const urls = settings.servers.map((server) => new URL(server));
@@ -162,7 +163,8 @@ async function readCredentials(settings: ServerSettings): Promise<Authenticator>
   } catch (error) {
     const file = settings.credentials_file;
     const why = "it must be a .creds file of NATS";
-    throw new Error(`Cannot use ${file} of cluster.credentials_file: ${why}`, { cause: error });
+    const problem = `Cannot use ${file} of cluster.credentials_file: ${why}`;
+    throw new UnusableFile(problem, { cause: error });
   }
 }
 
@@ -176,7 +178,7 @@ async function readFile(key: FileKey, settings: ServerSettings): Promise<Uint8Ar
     const why = error instanceof Deno.errors.NotFound
       ? "there is no such file"
       : (error as Error).message.split(": readfile")[0];
-    throw new Error(`Cannot read ${file} of cluster.${key}: ${why}`, { cause: error });
+    throw new UnusableFile(`Cannot read ${file} of cluster.${key}: ${why}`, { cause: error });
   }
 }
 

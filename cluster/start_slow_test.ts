@@ -5,6 +5,7 @@ import { clusterSettings, Speaker } from "../testing/bus.ts";
 import { makeCertificate } from "../testing/certificate.ts";
 import { freePort, has } from "../testing/daemon.ts";
 import { NatsServer } from "../testing/nats.ts";
+import { Operator } from "../testing/nats_operator.ts";
 import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 import { type ClusterSettings, connectBus } from "./nats.ts";
@@ -19,7 +20,7 @@ function test(name: string, run: () => Promise<void>): void {
 /** Connects in vain, within the patience and a little more, and returns the one line that says why. */
 async function failure(changes: Partial<ClusterSettings>): Promise<string> {
   const settings = clusterSettings({ patience_seconds: 1, ...changes });
-  const { message } = await assertRejects(() => connectBus(settings), Error);
+  const { message } = await assertRejects(() => connectBus(settings, 0), Error);
   assert(!message.includes("\n") && !message.includes("secret"), message);
   return message;
 }
@@ -48,7 +49,7 @@ test("a bus whose server does not answer says so", async () => {
 test("a bus waits for a server that comes up within its patience", async () => {
   await using server = await NatsServer.start();
   await server.stop();
-  const bus = connectBus(clusterSettings({ servers: [server.url] }));
+  const bus = connectBus(clusterSettings({ servers: [server.url] }), 0);
   await server.restart();
   await (await bus).stop();
 });
@@ -90,6 +91,21 @@ test("a bus gives a token that stands alone before the @", async () => {
     servers: [`nats://s3cr3t@127.0.0.1:${server.port}`],
   });
   await alice.say("hello");
+});
+
+test("a bus gives the credentials of a user of an operator's account, and says when they are wrong", async () => {
+  const operator = new Operator(), other = new Operator();
+  await using server = await NatsServer.start({ config: operator.config });
+  await using folder = await tempFolder();
+  const file = await folder.write("relay.creds", operator.makeCredentials());
+  await using alice = await Speaker.start("a", { servers: [server.url], credentials_file: file });
+  await alice.say("hello");
+  const foreign = await folder.write("foreign.creds", other.makeCredentials());
+  const why = `Cannot use NATS at ${server.url}: it does not accept the user and password in ` +
+    "cluster.servers, or cluster.credentials_file";
+  for (const credentials_file of [foreign, ""]) {
+    assertEquals(await failure({ servers: [server.url], credentials_file }), why);
+  }
 });
 
 test("a bus trusts the CA that it is given, and says when a certificate is not trusted", async () => {

@@ -5,6 +5,8 @@
  */
 
 import {
+  AckPolicy,
+  DeliverPolicy,
   DiscardPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
@@ -13,7 +15,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "@nats-io/jetstream";
-import { nanos, type NatsConnection } from "@nats-io/transport-node";
+import { createInbox, nanos, type NatsConnection } from "@nats-io/transport-node";
 import { pause } from "../lib/timeout.ts";
 import type { Session } from "./session.ts";
 
@@ -180,6 +182,21 @@ export interface Place {
   readonly created: string;
   /** The number of the last message. */
   readonly sequence: number;
+  /**
+   * When the servers took that message in, in nanoseconds: a stream that lost its end gives the same numbers
+   * to others later. `null` where it was gone before reading began.
+   */
+  readonly time: string | null;
+}
+
+/** What a relay knows of a stream beside its position in it. */
+export interface Knowledge {
+  /** The number of a message that came next although it should not have; 0: none did. */
+  readonly jumpedTo: number;
+  /** The number that the stream gave to a message of the relay's own; 0: that is not known. */
+  readonly stored: number;
+  /** Whether a number that is known turned out to be another message's. */
+  readonly differs: boolean;
 }
 
 /** Messages that are certainly missing. */
@@ -194,28 +211,79 @@ export interface Loss {
 
 /** Names the end of a stream. */
 export function endOf({ created, state }: StreamInfo): Place {
-  return { created, sequence: state.last_seq };
+  const { last_seq, last_ts } = state;
+  const time = holds(state, last_seq) ? `${Temporal.Instant.from(last_ts).epochNanoseconds}` : null;
+  return { created, sequence: last_seq, time };
 }
 
-/**
- * Compares a stream with a position in it; a consumer would be moved to what is there in silence.
- *
- * @param jumpedTo The number of a message that came next although it should not have.
- */
-export function findLoss(info: StreamInfo, place: Place, jumpedTo = 0): Loss | null {
-  const { created, state } = info;
-  const { first_seq, last_seq } = state;
+/** Finds the place behind which the messages of the last seconds are. */
+export async function findPlace(
+  session: Session,
+  { config, created, state }: StreamInfo,
+  seconds: number,
+): Promise<Place> {
+  const { delivered } = await session.during(session.manager.consumers.add(config.name, {
+    deliver_policy: DeliverPolicy.StartTime,
+    opt_start_time: new Date(Date.now() - seconds * 1000).toISOString(),
+    ack_policy: AckPolicy.None,
+    deliver_subject: createInbox(),
+    mem_storage: true,
+    num_replicas: 1,
+  })); // That is asked for its place only; the servers forget a consumer that nobody listens to.
+  const sequence = Math.min(delivered.stream_seq, state.last_seq);
+  return { created, sequence, time: null };
+}
+
+/** Tells whether a stream holds a message. */
+export function holds({ first_seq, last_seq }: StreamInfo["state"], sequence: number): boolean {
+  return first_seq > 0 && first_seq <= sequence && sequence <= last_seq;
+}
+
+/** Tells whether two times of a message of one number show that there were two. */
+export function areTwo(one: Place["time"], other: Place["time"]): boolean {
+  return one !== null && other !== null && one !== other;
+}
+
+/** Tells whether a stream holds nothing that follows a position in it, as far as its end shows. */
+export function endsAt(info: StreamInfo, { created, sequence, time }: Place): boolean {
+  const end = endOf(info);
+  return end.created === created && end.sequence === sequence && !areTwo(end.time, time);
+}
+
+/** Compares a stream with a position in it; a consumer would be moved to what is there in silence. */
+export function findLoss(
+  info: StreamInfo,
+  place: Place,
+  { jumpedTo = 0, stored = 0, differs = false }: Partial<Knowledge> = {},
+): Loss | null {
+  const { first_seq, last_seq } = info.state;
+  const end = endOf(info), { created } = end, { sequence } = place;
   if (created !== place.created) {
-    const next = { created, sequence: Math.max(0, first_seq - 1) };
+    const next = { created, sequence: Math.max(0, first_seq - 1), time: null };
     return { why: "the stream was made anew", next, anew: true };
   }
-  if (last_seq < place.sequence) {
-    const why = `the stream has lost its end, ${last_seq + 1} to ${place.sequence}`;
-    return { why, next: endOf(info), anew: true };
+  const known = Math.max(sequence, stored);
+  if (last_seq < known) {
+    const why = `the stream has lost its end, ${last_seq + 1} to ${known}`;
+    return { why, next: end, anew: true };
+  }
+  if (differs || sequence === last_seq && areTwo(end.time, place.time)) {
+    return {
+      why: "the stream has lost its end, and others are in its place",
+      next: end,
+      anew: true,
+    };
   }
   const missing = Math.max(first_seq, jumpedTo) - 1;
-  if (missing <= place.sequence) return null;
+  // Without the last that was read nothing shows whether those that are there follow it.
+  const cannotTell = missing === sequence && place.time !== null && last_seq > sequence;
+  if (missing <= sequence && !cannotTell) return null;
   // Not from the first that is there, which would be gone too by the time that it is asked for.
-  const why = `the stream no longer holds ${place.sequence + 1} to ${missing}`;
-  return { why, next: endOf(info), anew: false };
+  return { why: describeMissing(sequence, missing), next: end, anew: false };
+}
+
+function describeMissing(sequence: number, missing: number): string {
+  return missing > sequence
+    ? `the stream no longer holds ${sequence + 1} to ${missing}`
+    : `the stream no longer holds ${sequence}, so that nobody can tell what followed it`;
 }

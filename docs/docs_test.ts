@@ -58,7 +58,10 @@ async function metrics(): Promise<Row[]> {
     rejections: () =>
       new Admission({ ...DEFAULT_CONFIG, access: () => ({ denied: "" }) }).rejections(),
     transport: "native",
-    cluster: () => ({ connected: true, batches: none, bytes: none, gaps: 0 }),
+    cluster: {
+      name: "relay",
+      stats: () => ({ connected: true, batches: none, bytes: none, gaps: 0 }),
+    },
     certificateExpires: () => new Date(),
   });
   const text = await metrics.scrape();

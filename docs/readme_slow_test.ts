@@ -151,9 +151,13 @@ Deno.test("README's cluster of two relays is one to their clients", async () => 
 Deno.test("README's curl commands answer", async () => {
   await using relay = await startRelay();
   const curl = async (line: string) => {
-    const url = line.replace("http://localhost:9090/", relay.metricsUrl!);
-    return (await run({ command: url.split(" ") })).stdout;
+    const here = line.replace("http://localhost:9090/", relay.metricsUrl!)
+      .replace("http://localhost:8443/", relay.url.replace("ws", "http"));
+    return (await run({ command: here.split(" ") })).stdout;
   };
+  await using alice = await connect(relay);
+  await curl(command("curl -d hello"));
+  assertEquals(await alice.next(), "hello");
   assertMatch(await curl(command("curl -s http://localhost:9090/metrics")), /^websocket_/m);
   assertEquals(await curl(command("curl -s http://localhost:9090/readyz")), "ready\n");
 });

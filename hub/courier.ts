@@ -92,6 +92,12 @@ export class Courier<Message, Data> {
     shared.order.pause();
   }
 
+  /** Forgets the batch that is under way. */
+  giveUp(): void {
+    for (const { room, sent } of this.#underway ?? []) sourceOf(room).landed(sent.length);
+    this.#underway = null;
+  }
+
   get #maxArrivedBytes(): number {
     return this.#options.rooms.size > 1 ? MAX_ARRIVED_BYTES.rooms : MAX_ARRIVED_BYTES.oneRoom;
   }

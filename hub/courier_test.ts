@@ -37,7 +37,8 @@ function setUp() {
     maxMessageBytes: 100,
     maxBacklogBytes: 1000,
   });
-  return { hub, events, batches, alice: hub.join(new Socket("alice")) };
+  const join = (peer: string) => hub.join(new Socket(peer));
+  return { hub, events, batches, join, alice: join("alice") };
 }
 
 const framesOf = (messages: readonly string[]) => ({
@@ -68,4 +69,17 @@ Deno.test("Hub appends what is queued as soon as the batch before is back, and d
   hub.deliver(batches[0], true, 0);
   await endOfTurn();
   assertEquals(events, ["a is appended", "bc is appended", "alice is given a"]);
+});
+
+Deno.test("Hub forgets a batch that is given up, and what its senders said after it", async () => {
+  const { hub, events, join, alice } = setUp();
+  hub.publish(alice, "a", 1);
+  await endOfTurn();
+  hub.publish(alice, "b", 1);
+  hub.expel("gap").next(1);
+  hub.giveUp();
+  assertEquals([hub.stats().queuedMessages, hub.stats().rooms], [0, 0]);
+  hub.publish(join("bob"), "c", 1);
+  await endOfTurn();
+  assertEquals(events, ["a is appended", "c is appended"]);
 });

@@ -166,14 +166,14 @@ browserTest(
     });
     await using alice = await connect(relay);
     const page = await openStatus(open, relay.metricsUrl!);
-    await shows(page, page.getByText("Cluster connected; gaps since the start: 0."));
+    await shows(page, page.getByText("Cluster relay: connected; gaps since the start: 0."));
     wire.cut();
     const waiting = "The cluster does not answer; clients are kept, and no more are admitted.";
     await shows(page, page.getByText(waiting));
-    await shows(page, page.getByText("Cluster reconnecting; gaps since the start: 0."));
+    await shows(page, page.getByText("Cluster relay: reconnecting; gaps since the start: 0."));
     const lost = "The cluster is lost; clients were sent away, and none are admitted.";
     await shows(page, page.getByText(lost));
-    await shows(page, page.getByText("Cluster lost; gaps since the start: 0."));
+    await shows(page, page.getByText("Cluster relay: lost; gaps since the start: 0."));
     await shows(page, page.getByRole("row", { name: /^cluster the cluster was lost 1 1$/ }));
     await bounded(alice.closed, "the end");
     await nats.kill(); // And with it the stream in its memory.
@@ -181,7 +181,7 @@ browserTest(
     wire.mend();
     await shows(
       page,
-      page.getByText("Cluster connected; gaps since the start: 1."),
+      page.getByText("Cluster relay: connected; gaps since the start: 1."),
     );
     await shows(page, page.getByText("Running; clients are admitted."));
     assertEquals(await barriers(page), []);

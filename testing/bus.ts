@@ -48,7 +48,7 @@ export class Speaker implements BusListener, AsyncDisposable {
 
   /** Connects, and begins to listen. */
   static async start(name: string, settings: Partial<ClusterSettings>): Promise<Speaker> {
-    const speaker = new Speaker(await connectBus(clusterSettings(settings)), name);
+    const speaker = new Speaker(await connectBus(clusterSettings(settings), 0), name);
     speaker.bus.start(speaker);
     return speaker;
   }
@@ -107,7 +107,8 @@ export class Speaker implements BusListener, AsyncDisposable {
     this.told.push({ kind: "state", text: state, own: false });
   }
 
-  lost(why: string): void {
+  lost(why: string, givenUp: boolean): void {
+    if (givenUp) this.#waiting!.resolve();
     this.told.push({ kind: "lost", text: why, own: false });
   }
 

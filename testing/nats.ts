@@ -107,6 +107,19 @@ export class NatsServer implements AsyncDisposable {
     this.#child!.kill("SIGCONT");
   }
 
+  /** Copies its store as it is at this moment. */
+  async copyStore(): Promise<void> {
+    this.pause();
+    await copy(`${this.#folder.path}/store`, `${this.#folder.path}/copy`);
+    this.resume();
+  }
+
+  /** Gives it the store back that {@link copyStore} copied, while it is stopped. */
+  async restoreStore(): Promise<void> {
+    await Deno.remove(`${this.#folder.path}/store`, { recursive: true });
+    await copy(`${this.#folder.path}/copy`, `${this.#folder.path}/store`);
+  }
+
   /** Gives it another configuration beside that of JetStream, while it runs. */
   async reconfigure(config: string): Promise<void> {
     await Deno.writeTextFile(this.#file, this.#jetStream + config);
@@ -139,12 +152,19 @@ export class NatsServer implements AsyncDisposable {
   }
 }
 
+async function copy(from: string, to: string): Promise<void> {
+  const { success } = await new Deno.Command("cp", { args: ["-a", from, to] }).output();
+  if (!success) throw new Error(`Cannot copy ${from} to ${to}`);
+}
+
 /** A way to a server that can be cut; disposing of it closes it. */
 export class Wire implements AsyncDisposable {
   /** Where clients connect instead. */
   readonly url: string;
   /** Whether what the server says is lost on the way. */
   deaf = false;
+  /** Whether what the client says is lost on the way. */
+  mute = false;
   readonly #target: number;
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #open = new Set<Deno.TcpConn>();
@@ -167,7 +187,7 @@ export class Wire implements AsyncDisposable {
 
   /** Lets everything through again. */
   mend(): void {
-    this.deaf = false;
+    this.deaf = this.mute = false;
     this.#whole = true;
   }
 
@@ -194,7 +214,10 @@ export class Wire implements AsyncDisposable {
       const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
       if (!this.#open.has(client)) return close(server);
       this.#open.add(server);
-      await Promise.all([pump(client, server, () => false), pump(server, client, () => this.deaf)]);
+      await Promise.all([
+        pump(client, server, () => this.mute),
+        pump(server, client, () => this.deaf),
+      ]);
       this.#open.delete(server);
     } catch {
       close(client); // The server is not there.

@@ -67,6 +67,11 @@ export class Talker implements AsyncDisposable {
     return this.sent === 0 || this.heard.includes(`${this.name} ${this.sent - 1}`);
   }
 
+  /** Waits until it has heard a message. */
+  async hears(message: string): Promise<void> {
+    await until(() => this.heard.includes(message), `${this.name} to hear ${message}`);
+  }
+
   /** Waits until it has heard all that it has said. */
   async hearsItself(): Promise<void> {
     await until(() => this.hasHeardItself, `${this.name} to hear itself`);

@@ -86,13 +86,14 @@ function describe(metrics) {
     `Times are of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
-/** Says how the relay stands with its cluster, if it is in one. */
+/** Names the cluster, and says how the relay stands with it, if it is in one. */
 function describeCluster(metrics, state) {
   const connected = metrics.get("relay_cluster_connected");
   const how = connected ? "connected" : state === "lost" ? "lost" : "reconnecting";
   const gaps = count(metrics.get("relay_cluster_gaps_total"));
+  const { cluster } = labelsOf(metrics, "relay_build_info");
   $("cluster").hidden = connected === undefined;
-  $("cluster").textContent = `Cluster ${how}; gaps since the start: ${gaps}.`;
+  $("cluster").textContent = `Cluster ${cluster}: ${how}; gaps since the start: ${gaps}.`;
 }
 
 /** Asks the relay for its metrics, and whether it admits clients; `null` if it does not answer. */
