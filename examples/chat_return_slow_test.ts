@@ -78,31 +78,38 @@ browserTest(
 );
 
 browserTest(
-  "chat page misses nothing and repeats nothing when another relay of its cluster takes over",
+  "chat page misses nothing and repeats nothing when the relays of a cluster are restarted",
   async (open) => {
     if (!await has("nats-server", "nats-server")) return;
     await using nats = await NatsServer.start();
     const startOn = (port: number) =>
       startRelay({
-        server: { port, reuse_port: true },
+        server: { port },
         relay: { history_seconds: 60 },
         cluster: { servers: [nats.url] },
       });
+    const relays = await Promise.all([startOn(0), startOn(0)]);
+    await using stack = new AsyncDisposableStack();
+    stack.defer(async () => void await Promise.all(relays.map((relay) => relay.stop())));
     await using elsewhere = await startOn(0);
-    const first = await startOn(0);
-    const page = await join(open, { url: first.url });
-    await using second = await startOn(Number(new URL(first.url).port));
+    const pages = await Promise.all(relays.map(({ url }) => join(open, { url })));
     await using bob = await connect(elsewhere);
     const chatter = new Chatter(bob);
-    await shows(page, "message 70");
-    await first.stop();
-    await saysState(page, "Trying again in");
-    await saysState(page, "Connected to");
-    assertEquals(second.stats().connected, 1);
+    for (const page of pages) await shows(page, "message 70");
+    for (const [i, page] of pages.entries()) {
+      await relays[i].stop();
+      await saysState(page, "Trying again in");
+      relays[i] = await startOn(Number(new URL(relays[i].url).port));
+      await saysState(page, "Connected to");
+    }
     const said = await chatter.stop();
-    await say(page, "the end");
-    await shows(page, "the end");
-    assertEquals(await shown(page), [...said, "the end"]);
+    await say(pages[0], "mine");
+    await shows(pages[1], "mine");
+    await say(pages[1], "yours");
+    for (const page of pages) {
+      await shows(page, "yours");
+      assertEquals(await shown(page), [...said, "mine", "yours"]);
+    }
   },
 );
 
