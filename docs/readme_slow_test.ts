@@ -162,6 +162,27 @@ Deno.test("README's curl commands answer", async () => {
   assertEquals(await curl(command("curl -s http://localhost:9090/readyz")), "ready\n");
 });
 
+Deno.test("README's examples that publish by POST are heard", async () => {
+  await using relay = await startRelay();
+  await using alice = await connect(relay);
+  const here = (start: string) =>
+    command(start)
+      .replace("http://localhost:8443/", relay.url.replace("ws", "http"))
+      .replace(" 8000", " 0")
+      .replace(/^deno/, Deno.execPath());
+  const { code, stderr } = await run({ command: ["sh", "-c", here("echo ")] });
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(await alice.next(), "The backup is done.");
+  const hook = here("deno run --allow-net examples/webhook.ts").split(" ");
+  await using webhook = new Process({ command: hook });
+  await until(() => webhook.stderr.includes(" goes to "), "the webhook to listen");
+  const [url] = /http:\S+/.exec(webhook.stderr)!;
+  const answer = await fetch(url, { method: "POST", body: '{"text": "It is broken"}' });
+  await answer.body?.cancel();
+  assertEquals(answer.status, 204);
+  assertEquals(await alice.next(), "webhook<br>It is broken");
+});
+
 Deno.test("README has no command that nothing runs", () => {
   command("deno task ok"); // By .ci/run.
   command("deno task compile"); // By compile_slow_test.ts.

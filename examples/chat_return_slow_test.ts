@@ -170,6 +170,18 @@ browserTest(
   },
 );
 
+browserTest("chat page takes a new line when the browser is online again", async (open) => {
+  await using relay = new ScriptedRelay();
+  const page = await join(open, { url: relay.url });
+  relay.say("bob<br>before");
+  await shows(page, "before");
+  await page.evaluate("dispatchEvent(new Event('online'))");
+  await until(() => relay.asked.length === 2, "the page to come back");
+  relay.say("bob<br>after");
+  await shows(page, "after");
+  assertEquals(await shown(page), ["before", "after"]);
+});
+
 browserTest("chat page knows its own messages among those that it missed", async (open) => {
   await using relay = new ScriptedRelay();
   const page = await join(open, { url: relay.url });

@@ -83,10 +83,12 @@ export class Memory {
 
   /** Says what to ask for in the URL of the next connection, such as `since=12`. */
   query(now = Date.now()) {
-    const known = this.#known;
-    const end = known.at(-(unmistakable(this.#messages) || 1));
-    // A message that may be from before the first connection is of unknown age.
-    if (!end || end.at === -Infinity) return `last=${Math.max(this.#first, known.length)}`;
+    if (this.#opened === null) return `last=${this.#first}`;
+    const count = this.#known.length;
+    const end = this.#known.at(-(unmistakable(this.#messages) || 1));
+    // What may be from before the first connection is of unknown age. Where the relay had less than it
+    // was asked for, it has nothing older, and may be asked for everything.
+    if (!end || end.at === -Infinity) return `last=${count < this.#first ? MAX_KNOWN : count}`;
     const missed = Math.max(0, now - end.at); // Clocks may be set back.
     return `since=${Math.ceil(missed / 1000) + SINCE_MARGIN_SECONDS}`;
   }

@@ -176,10 +176,14 @@ Deno.test("memory asks for the last messages until it knows when one was said", 
   assertEquals(memory.query(0), "last=50");
   memory.connected(0);
   assertEquals(take(memory, "ab", 100), "ab");
-  assertEquals(memory.query(60_000), "last=50", "they may be a week old");
+  assertEquals(memory.query(60_000), "last=5000", "they may be a week old");
   memory.settle(2000);
   assertEquals(take(memory, "c", 10_000), "c");
   assertEquals(memory.query(12_345), "since=8");
+  const full = new Memory(2);
+  full.connected(0);
+  assertEquals(take(full, "ab", 100), "ab");
+  assertEquals(full.query(60_000), "last=2", "the relay may have older ones, which are not known");
   assertEquals(memory.query(9000), "since=5", "the clock was set back");
 });
 
@@ -240,4 +244,53 @@ Deno.test("memory is bounded", () => {
   assertEquals(memory.size, 4);
   memory.take("x".repeat(10 * 1024 * 1024), 10_000);
   assertEquals(memory.size, 1, "the last one stays");
+});
+
+/** What happens to a client: somebody says letters, a second apart, while it hears them or is away. */
+const lives = fc.array(
+  fc.record({
+    away: fc.boolean(),
+    said: fc.array(fc.constantFrom(..."abcde"), { maxLength: 20, size: "max" }),
+  }),
+  { minLength: 1, maxLength: 6 },
+);
+
+Deno.test("memory shows a whole life once and in order, or warns and loses nothing all the same", () => {
+  const outcomes = { exact: 0, warned: 0 };
+  fc.assert(
+    fc.property(lives, (life) => {
+      const memory = new Memory(), stream: { letter: string; at: number }[] = [];
+      let now = 0, shown = "", connected = false;
+      const connect = () => {
+        const [, name, value] = /^(last|since)=(\d+)$/.exec(memory.query(now))!;
+        memory.connected(now);
+        const replay = name === "last"
+          ? stream.slice(-value)
+          : stream.filter(({ at }) => at >= now - 1000 * Number(value));
+        const letters = replay.map(({ letter }) => letter).join("");
+        shown += take(memory, letters, now);
+        const { messages, missing } = memory.settle(now + 2000);
+        shown += (missing ? "!" : "") + messages.join("");
+        now += 2000;
+        connected = true;
+      };
+      connect();
+      for (const { away, said } of [...life, { away: false, said: [] }]) {
+        if (away) connected = false;
+        else if (!connected) connect();
+        for (const letter of said) {
+          stream.push({ letter, at: now += 1000 });
+          if (connected) shown += take(memory, letter, now);
+        }
+      }
+      const all = stream.map(({ letter }) => letter).join("");
+      const exact = !shown.includes("!");
+      outcomes[exact ? "exact" : "warned"]++;
+      if (exact) assertEquals(shown, all);
+      else assert(new RegExp([...all].join(".*")).test(shown), `${shown} of ${all}`);
+    }),
+    RUNS,
+  );
+  assert(outcomes.exact > RUNS.numRuns / 5, `${outcomes.exact} lives without a warning`);
+  assert(outcomes.warned > 0, "some were ambiguous");
 });
