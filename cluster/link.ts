@@ -101,7 +101,7 @@ export class Link implements Order, BusListener {
   lost(why: string, givenUp: boolean): void {
     const count = this.#expel("gap");
     if (givenUp) this.#hub.giveUp();
-    log.error("Messages of the cluster were lost: {why}; {count} clients have to join anew", {
+    log.error("Messages of the cluster were lost: {why}; {count} clients have to reconnect", {
       why,
       count,
     });
@@ -116,7 +116,7 @@ export class Link implements Order, BusListener {
   }
 
   #recover(): void {
-    if (this.#trouble) log.info("Connected to the cluster again at {engine}", this.#names());
+    if (this.#trouble) log.info("Connected again to the cluster at {engine}", this.#names());
     this.#trouble = null;
   }
 
@@ -124,7 +124,7 @@ export class Link implements Order, BusListener {
     this.#timer = setTimeout(() => {
       this.#trouble = "reconnecting";
       log.warn(
-        "The cluster at {engine} does not answer; clients are kept for {patience} s, and no others admitted",
+        "The cluster at {engine} does not answer; clients stay for {patience} s, and new ones are refused",
         { ...this.#names(), patience: this.#patienceSeconds },
       );
     }, UNNOTICED_MILLISECONDS);
@@ -134,7 +134,7 @@ export class Link implements Order, BusListener {
     this.#trouble = "lost";
     this.#lost.reject(new Error(`Cannot start in the cluster at ${this.#bus.engine}: it was lost`));
     const count = this.#expel("cluster");
-    log.error("The cluster at {engine} is lost; {count} clients are sent away", {
+    log.error("The cluster at {engine} is lost; {count} clients are being disconnected", {
       ...this.#names(),
       count,
     });

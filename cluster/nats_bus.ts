@@ -343,8 +343,8 @@ export class NatsBus implements Bus {
   /** Stops serving: what a newer relay says must not be skipped, and cannot be read. */
   #giveUp(version: number): void {
     log.error(
-      "A relay of this cluster writes version {version} of the wire format and this one reads " +
-        "{known} only; it stops serving until it is updated",
+      "A relay of this cluster writes version {version} of the wire format, and this one reads only " +
+        "{known}; update this relay, which serves nobody until then",
       { version, known: VERSION },
     );
     this.#lose(`version ${version} of the wire format`);

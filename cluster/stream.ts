@@ -260,7 +260,7 @@ export function findLoss(
   const end = endOf(info), { created } = end, { sequence } = place;
   if (created !== place.created) {
     const next = { created, sequence: Math.max(0, first_seq - 1), time: null };
-    return { why: "the stream was made anew", next, anew: true };
+    return { why: "the stream was created again", next, anew: true };
   }
   const known = Math.max(sequence, stored);
   if (last_seq < known) {

@@ -1,9 +1,11 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
+import type { Relay } from "../relay.ts";
 import { connect, roomOf } from "../testing/client.ts";
 import { Process, ROOT } from "../testing/program.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
+import { CLOSE } from "../transport/close.ts";
 
 const DENO = [Deno.execPath(), "run", "--cached-only", "--allow-net"];
 
@@ -63,6 +65,42 @@ Deno.test("tail sends the lines that are added to a file, also after it was cut 
   assertEquals(await bob.next(), "back");
   await relay.stop();
   assertEquals(await tail.exited(), 1);
+});
+
+Deno.test("reconnecting client comes back after a restart and a loss, and not after its own fault", async () => {
+  const before = await startRelay();
+  const port = Number(new URL(before.url).port);
+  await using client = new Process({
+    command: [...DENO, `${ROOT}examples/reconnect.ts`, before.url],
+  });
+  const hears = async (relay: Relay, text: string) => {
+    await until(() => relay.stats().connected === 1, "the client to come");
+    await using bob = await connect(relay);
+    bob.send(text);
+    await says(client, "stdout", text);
+  };
+  await hears(before, "before");
+  await before.stop();
+  await says(client, "stderr", "(code 1001 server shutting down)");
+  const after = await startRelay({ server: { port } });
+  await hears(after, "after");
+  await after.stop();
+  let joined = 0;
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port, onListen: () => {} },
+    (request) => {
+      const { socket, response } = Deno.upgradeWebSocket(request);
+      const [code, reason] = joined++ === 0
+        ? [CLOSE.gap.code, CLOSE.gap.reason]
+        : [CLOSE.expired.code, CLOSE.expired.reason];
+      socket.onopen = () => socket.close(code, reason);
+      return response;
+    },
+  );
+  assertEquals(await client.exited(), 1);
+  assertEquals(joined, 2);
+  assertMatch(client.stderr, /1012 messages were lost[^]*1008 token expired\)\n$/);
+  await server.shutdown();
 });
 
 Deno.test("shell script says each line, whatever stands in it", async () => {

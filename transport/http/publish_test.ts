@@ -53,7 +53,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll(clients);
   });
 
-  Deno.test(`relay on ${transport} publishes to the room of the path, also one in which nobody is`, async () => {
+  Deno.test(`relay on ${transport} publishes to the room of the path, even if the room is empty`, async () => {
     await using relay = await start({ relay: { rooms: true, history_seconds: 60 } });
     await using alice = await connect(roomOf(relay, "/a"));
     assertEquals(await post(relay, "to b", {}, "/b"), [204, ""]);
@@ -65,7 +65,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals((await post(relay, "", {}, `/${"x".repeat(200)}`))[0], 414);
   });
 
-  Deno.test(`relay on ${transport} takes a message of the largest size, and none that is larger`, async () => {
+  Deno.test(`relay on ${transport} accepts a message of the largest size, and no larger one`, async () => {
     await using relay = await start({ limits: { max_message_bytes: 100_000 } });
     await using alice = await connect(relay);
     const most = "x".repeat(100_000);
@@ -92,7 +92,7 @@ for (const transport of ["native", "ws"] as const) {
     }
   });
 
-  Deno.test(`relay on ${transport} asks a client that waits for that to send the body of a message`, async () => {
+  Deno.test(`relay on ${transport} answers 100 to a client that waits before it sends the body`, async () => {
     await using relay = await start({ limits: { max_message_bytes: 1000 } });
     const head = (length: number) =>
       `POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\n\r\n`;
@@ -106,7 +106,7 @@ for (const transport of ["native", "ws"] as const) {
     assertMatch(await cathy.ask(head(1001)), /^HTTP\/1.1 413 /i);
   });
 
-  Deno.test(`relay on ${transport} takes nothing of a body that breaks off, or is no text`, async () => {
+  Deno.test(`relay on ${transport} takes nothing of a body that breaks off, or is not UTF-8`, async () => {
     await using relay = await start();
     using client = await RawClient.open(relay);
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
@@ -143,7 +143,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals([role, token, origin, bad_request], [2, 1, 1, 1]);
   });
 
-  Deno.test(`relay on ${transport} holds each address to the rate, members apart`, async () => {
+  Deno.test(`relay on ${transport} limits the rate of POSTs per address, apart from members`, async () => {
     await using relay = await start({ limits: { max_messages_per_second: 3 } });
     await using alice = await connect(relay);
     const statuses = [];
@@ -157,7 +157,7 @@ for (const transport of ["native", "ws"] as const) {
     assert(relay.stats().rejections.per_ip >= 1);
   });
 
-  Deno.test(`relay on ${transport} takes no seat for longer than a POST takes`, async () => {
+  Deno.test(`relay on ${transport} frees the seat of a POST after its answer`, async () => {
     await using relay = await start({ limits: { max_connections: 2, max_connections_per_ip: 2 } });
     await using alice = await connect(relay);
     for (let i = 0; i < 5; i++) assertEquals(await post(relay, `${i}`), [204, ""]);
@@ -189,7 +189,7 @@ for (const transport of ["native", "ws"] as const) {
     assertMatch(await client.ask(upgrade), /^HTTP\/1.1 405 /i);
   });
 
-  Deno.test(`relay on ${transport} publishes what came before a shutdown, and refuses what comes after`, async () => {
+  Deno.test(`relay on ${transport} publishes messages from before a shutdown, and refuses later ones`, async () => {
     const relay = await start({ shutdown: { delay_seconds: 0.3 } });
     const alice = await connect(relay);
     assertEquals(await post(relay, "in time"), [204, ""]);

@@ -6,7 +6,7 @@
  */
 
 import { STATUS_CODE, STATUS_TEXT } from "@std/http";
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
@@ -230,10 +230,10 @@ function tidy({ headers }: IncomingMessage): void {
 
 function headersOf(headers: Answer["headers"], body: string): Record<string, string | number> {
   return {
-    ...headers,
     "connection": "close",
     "content-type": "text/plain;charset=UTF-8",
-    "content-length": body.length + 1,
+    "content-length": Buffer.byteLength(body) + 1,
+    ...headers,
   };
 }
 
