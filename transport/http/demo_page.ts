@@ -24,7 +24,7 @@ const PAGE: Answer = {
   body: page,
 };
 
-/** Answers a browser that wants to show something; everything else is somebody else's: `null`. */
+/** Answers a browser that wants to show a page; `null` for every other request. */
 export function answerBrowser({ method, header }: HandshakeRequest): Answer | null {
   const shows = (method === "GET" || method === "HEAD") && header("upgrade") === null;
   return shows && (header("accept") ?? "").includes("text/html") ? PAGE : null;
