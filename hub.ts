@@ -12,6 +12,7 @@ import { type Cause, type Connection, type Ending, EVICTIONS } from "./hub/conne
 import type { Eviction, Member, Membership } from "./hub/connection.ts";
 import { Courier } from "./hub/courier.ts";
 import { Tracked } from "./hub/member.ts";
+import { History } from "./hub/history.ts";
 import { LocalSource } from "./hub/local_source.ts";
 import type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
 import type { Batch, Ordered } from "./hub/order.ts";
@@ -31,9 +32,10 @@ export {
   type Member,
   type Membership,
 } from "./hub/connection.ts";
+export type { Replay, Retention } from "./hub/history.ts";
 export type { HubOptions, HubStats, SharedOrder, ShutdownReport } from "./hub/options.ts";
 export type { Batch, Frames, Order, Ordered, Section } from "./hub/order.ts";
-export { MOST_HEAD_BYTES } from "./hub/order.ts";
+export { cut, MOST_HEAD_BYTES, payloadBytesOf } from "./hub/order.ts";
 
 /** Members that are told to go away, some at a time, so that they do not all come back at once. */
 export interface Parting {
@@ -52,7 +54,7 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
 /**
  * Relays every message to every member of the sender's room, in one order for all of them.
  *
- * A room is there as long as somebody is in it. Messages that come in during one turn of the event loop are queued and leave together at its end, as
+ * A room is there as long as somebody is in it, or some of its past is kept. Messages that come in during one turn of the event loop are queued and leave together at its end, as
  * one batch, or as several of a bounded size, one a turn. A member that does not take them as fast is
  * fed at its own pace, and evicted once it is too far behind; the others do not wait for it. A sender
  * with too much waiting is not read from for a while, or, where the transport cannot stop that, evicted.
@@ -63,7 +65,11 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  * import { Hub } from "./hub.ts";
  *
  * const hub = new Hub<string, string>({
- *   encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
+ *   encode: (messages) => ({
+ *     all: messages,
+ *     slice: (from, to) => messages.slice(from, to),
+ *     payloadBytes: (from, to) => messages.slice(from, to).join("").length,
+ *   }),
  *   maxMessageBytes: 1024,
  *   maxBacklogBytes: 65536,
  * });
@@ -71,6 +77,7 @@ const MAX_QUEUED_DELIVERIES = 2 ** 21;
  * const alice = hub.join({
  *   peer: "alice",
  *   room: "/",
+ *   replay: null,
  *   mayTalk: true,
  *   expires: Infinity,
  *   backlog: () => 0,
@@ -89,6 +96,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   readonly #rooms = new Map<string, Room<Message, Data>>();
   readonly #roomOptions: RoomOptions<Message, Data>;
   readonly #courier: Courier<Message, Data> | null;
+  readonly #history: History<Room<Message, Data>> | null;
   readonly #queued = { bytes: 0 };
   readonly #arrived = { bytes: 0 };
   readonly #turns = new Turns<Room<Message, Data>>(
@@ -106,6 +114,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     deliveries: 0,
     sentBytes: 0,
     droppedMessages: 0,
+    replayedMessages: 0,
   };
   readonly #evictions = Object.fromEntries(EVICTIONS.map((cause) => [cause, 0])) as Record<
     Eviction,
@@ -117,10 +126,15 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   constructor(options: HubOptions<Message, Data>) {
     this.#options = options;
     const { echo = true, maxBatchDeliveries = Infinity, slowClient = "disconnect" } = options;
+    this.#history = options.history
+      ? new History(options.history, (room) => this.#dropIfVacant(room))
+      : null;
     this.#roomOptions = {
       maxBatchDeliveries,
       maxBacklogBytes: options.maxBacklogBytes,
-      evictSlow: slowClient === "disconnect" ? (member) => this.#evict(member, "slow") : null,
+      evictSlow: slowClient === "disconnect",
+      evict: (member, ending) => this.#evict(member, ending),
+      history: this.#history,
       onBatch: (seconds) => options.onBatch?.(seconds),
     };
     const { shared } = options;
@@ -144,14 +158,14 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Makes an open client a member of its room. It receives everything that is published there from now on,
-   * and what is queued already. In a hub that is closing it is told to go away like the others.
+   * Makes an open client a member of its room. It receives what it wants of the history, what is queued
+   * already, and everything that is published there from now on. In a hub that is closing it is told to go away like the others.
    */
   join(connection: Connection<Data>): Member {
     const room = this.#rooms.get(connection.room) ?? this.#open(connection.room);
     const member = new Tracked<Message, Data>(connection, room);
     this.#connections++;
-    room.join(member);
+    if (room.join(member, this.#now())) this.#turns.wake(room);
     this.#options.onJoin?.(member);
     return member;
   }
@@ -187,15 +201,16 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Ends all memberships at once, since what follows would not be what the members are promised. Their
-   * connections are ended when it is their turn, and are given nothing more until then.
+   * Ends all memberships at once, and forgets the history, since what follows would not be what was promised.
+   * Their connections are ended when it is their turn, and are given nothing more until then.
    */
   expel(ending: Ending & Eviction): Parting {
     const members = [...this.#members()];
     for (const member of members) this.leave(member, ending);
+    this.#history?.clear();
     for (const room of this.#rooms.values()) {
       if (room.source instanceof SharedSource) room.source.forget();
-      if (room.vacant) this.#drop(room);
+      this.#dropIfVacant(room);
     }
     return part(members, ({ connection }) => connection.evict(ending));
   }
@@ -206,7 +221,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     for (const room of this.#rooms.values()) {
       const { queue } = room.source;
       for (const line of [...queue.lines]) queue.drop(line);
-      if (room.vacant) this.#drop(room);
+      this.#dropIfVacant(room);
     }
   }
 
@@ -215,8 +230,12 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     return part([...this.#members()], (member) => member.room.dismiss(member));
   }
 
-  /** Evicts the members whose time is over; for who owns a clock to call now and then. */
+  /**
+   * Evicts the members whose time is over, and lets go of what is too old; for who owns a clock to call now and
+   * then.
+   */
   expire(unixMilliseconds: number): void {
+    this.#history?.trim(this.#now());
     for (const member of this.#members()) {
       if (member.connection.expires <= unixMilliseconds) this.#evict(member, "expired");
     }
@@ -238,7 +257,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     if (cause in this.#evictions) this.#evictions[cause as Eviction]++;
     member.connection.left?.();
     this.#options.onLeave?.(member, cause);
-    if (room.vacant) this.#drop(room);
+    this.#dropIfVacant(room);
     if (this.size === 0) this.#closed?.resolve();
   }
 
@@ -284,6 +303,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       connections: this.#connections,
       disconnections: this.#disconnections,
       ...this.#tally,
+      historyBytes: this.#history?.bytes ?? 0,
       evictions: { ...this.#evictions },
       queuedMessages: [...this.#rooms.values()].reduce(
         (sum, { source }) => sum + source.waiting,
@@ -306,10 +326,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     const room = new Room(name, source, this.#roomOptions, this.#tally);
     if (this.#closed) room.close();
     this.#rooms.set(name, room);
+    const { maxRooms = Infinity } = this.#options;
+    while (this.#rooms.size > maxRooms && this.#history?.length) this.#history.forgetOldest();
     return room;
   }
 
-  #drop(room: Room<Message, Data>): void {
+  #dropIfVacant(room: Room<Message, Data>): void {
+    if (!room.vacant) return;
     this.#turns.forget(room);
     this.#rooms.delete(room.name);
   }
@@ -363,7 +386,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
 
   #turn(room: Room<Message, Data>): number | null {
     const rest = room.turn(this.#now());
-    if (room.vacant) this.#drop(room);
+    this.#dropIfVacant(room);
     return rest;
   }
 

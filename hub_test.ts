@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { type Cause, Hub, type HubOptions } from "./hub.ts";
+import { encodeTexts } from "./testing/encoded.ts";
 import { FakeConnection } from "./testing/fake_connection.ts";
 import {
   HubModel,
@@ -24,7 +25,7 @@ function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   const hub = new Hub<string, string>({
     encode(messages) {
       batches++;
-      return { all: messages, slice: (from, to) => messages.slice(from, to) };
+      return encodeTexts(messages);
     },
     maxBatchDeliveries: 10,
     maxMessageBytes: 10,
@@ -152,6 +153,7 @@ Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", as
     encode: (messages) => ({
       all: [messages],
       slice: (from, to) => [messages.slice(from, to)],
+      payloadBytes: () => 0,
     }),
     maxMessageBytes: 1e6,
     maxBacklogBytes: 1e6,
@@ -303,6 +305,8 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     },
     droppedMessages: 0,
     queuedMessages: 0,
+    replayedMessages: 0,
+    historyBytes: 0,
     rooms: 1,
     backlogBytes: 42,
     backlogBytesMax: 30,

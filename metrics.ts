@@ -77,7 +77,7 @@ type Row = readonly [
 /** Every metric over the hub's numbers. Those whose names end in `_total` are counters, the rest gauges. */
 const TABLE: readonly Row[] = [
   ["websocket_connected_clients", "Members now.", (s) => s.connected],
-  ["websocket_rooms", "Rooms that somebody is in.", (s) => s.rooms],
+  ["websocket_rooms", "Rooms with members or history.", (s) => s.rooms],
   ["websocket_connections_total", "Members that joined.", (s) => s.connections],
   ["websocket_disconnections_total", "Members that left, each once.", (s) => s.disconnections],
   ["websocket_messages_total", "Messages taken in and broadcast.", (s) => s.messages],
@@ -89,8 +89,14 @@ const TABLE: readonly Row[] = [
     "Messages skipped for slow clients.",
     (s) => s.droppedMessages,
   ],
+  [
+    "websocket_replayed_messages_total",
+    "Messages of the history handed to a member's socket.",
+    (s) => s.replayedMessages,
+  ],
   ["websocket_evictions_total", "Members that the relay removed.", (s) => s.evictions],
   ["websocket_rejected_connections_total", "Requests that might not join.", (s) => s.rejections],
+  ["websocket_history_bytes", "Bytes of the history.", (s) => s.historyBytes],
   ["websocket_backlog_bytes", "Unsent bytes over all members.", (s) => s.backlogBytes],
   ["websocket_backlog_bytes_max", "The largest backlog of one member.", (s) => s.backlogBytesMax],
 ];

@@ -13,6 +13,7 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
   const names = [...metrics.keys()].filter((name) => name.startsWith("websocket_"));
   assertEquals(names.filter((name) => !name.includes("_duration_")), [
     "websocket_connected_clients",
+    "websocket_rooms",
     "websocket_connections_total",
     "websocket_disconnections_total",
     "websocket_messages_total",
@@ -20,6 +21,7 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
     "websocket_deliveries_total",
     "websocket_sent_bytes_total",
     "websocket_dropped_messages_total",
+    "websocket_replayed_messages_total",
     'websocket_evictions_total{reason="slow"}',
     'websocket_evictions_total{reason="rate"}',
     'websocket_evictions_total{reason="too_big"}',
@@ -33,10 +35,12 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
     'websocket_rejected_connections_total{reason="token"}',
     'websocket_rejected_connections_total{reason="role"}',
     'websocket_rejected_connections_total{reason="full"}',
+    'websocket_rejected_connections_total{reason="rooms"}',
     'websocket_rejected_connections_total{reason="per_ip"}',
     'websocket_rejected_connections_total{reason="draining"}',
     'websocket_rejected_connections_total{reason="cluster"}',
     'websocket_rejected_connections_total{reason="bad_request"}',
+    "websocket_history_bytes",
     "websocket_backlog_bytes",
     "websocket_backlog_bytes_max",
   ]);

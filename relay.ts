@@ -66,7 +66,7 @@ export interface Relay extends AsyncDisposable {
 /** No key. */
 const NOTHING: ReadonlySet<string> = new Set();
 
-/** How often members are looked at whose tokens may have expired. */
+/** How often it is looked for tokens that have expired, and for history that is too old. */
 const EXPIRY_MILLISECONDS = 1000;
 
 /** The time that each part has to end once the clients are gone, so that one stuck peer or file costs little. */
@@ -247,6 +247,10 @@ function wire<Message, Data>(
     maxMessageBytes: limits.max_message_bytes,
     maxBacklogBytes: limits.max_backlog_bytes,
     echo: relay.echo,
+    history: relay.history_seconds > 0
+      ? { bytes: relay.history_bytes, milliseconds: relay.history_seconds * 1000 }
+      : undefined,
+    maxRooms: limits.max_rooms,
     slowClient: limits.slow_client,
     maxMessagesPerSecond: limits.max_messages_per_second || undefined,
     onJoin: ({ peer }) => log.debug("{peer} joined", { peer }),
@@ -313,7 +317,7 @@ async function listen<Message, Data>(
 }
 
 function run<Message, Data>(
-  { server, limits, metrics, shutdown }: Config,
+  { server, relay, limits, metrics, shutdown }: Config,
   files: Files,
   parts: Parts<Message, Data>,
   listeners: Listeners,
@@ -322,7 +326,7 @@ function run<Message, Data>(
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
   link?.start(hub);
-  const expiry = server.auth_keys_file
+  const expiry = server.auth_keys_file || relay.history_seconds > 0
     ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
     : undefined;
   const watcher = files.certificate && listener.replaceCertificate

@@ -186,8 +186,8 @@ for (const transport of ["native", "ws"] as const) {
       const answer = (await client.ask(request)).toLowerCase();
       assert(answer.startsWith(`http/1.1 ${status} `), answer);
       assert(header === null || answer.includes(`\r\n${header}`), answer);
-      const none = { origin: 0, token: 0, role: 0, full: 0, per_ip: 0, draining: 0, cluster: 0 };
-      assertEquals(relay.stats().rejections, { ...none, bad_request: 1 });
+      const counted = Object.entries(relay.stats().rejections).filter(([, count]) => count > 0);
+      assertEquals(counted, [["bad_request", 1]]);
     });
   }
 
@@ -206,7 +206,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await ask("readyz", "GET"), [200, "ready\n"]);
     assertEquals(await ask("readyz", "HEAD"), [200, ""]);
     assertEquals(await ask("readyz", "POST"), [405, "use GET\n"]);
-    assertEquals(Object.values(relay.stats().rejections), [0, 0, 0, 0, 0, 0, 0, 0]);
+    assert(Object.values(relay.stats().rejections).every((count) => count === 0));
   });
 
   Deno.test(`relay on ${transport} lets alice and bob talk at full speed while cathy has stopped reading`, async () => {

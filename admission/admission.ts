@@ -23,6 +23,8 @@ import {
 import { log } from "../lib/log.ts";
 import { Reminders } from "../lib/reminders.ts";
 
+import type { Replay } from "./request.ts";
+
 export type { Rejection } from "./handshake.ts";
 
 /** The place of a client that was admitted, from then until it has left. */
@@ -31,6 +33,8 @@ export interface Seat {
   readonly peer: string;
   /** The room that it asked for, a path. */
   readonly room: string;
+  /** What the client wants to hear of the past; `null` for nothing. */
+  readonly replay: Replay | null;
   /** The subprotocol to answer; `null` for none. */
   readonly subprotocol: string | null;
   /** Whether the client may send messages. */
@@ -187,6 +191,7 @@ export class Admission {
     return {
       peer,
       room,
+      replay: handshake.replay as Replay | null, // Anything else was refused.
       subprotocol: handshake.subprotocol,
       mayTalk,
       expires,

@@ -8,7 +8,17 @@
 import { STATUS_CODE } from "@std/http";
 import type { Verdict } from "./access.ts";
 import { allowsRoom } from "./rooms.ts";
-import { hasDots, listOf, namesItem, pathOf, queryOf, TOKEN_PREFIX, tokenOf } from "./request.ts";
+import {
+  hasDots,
+  listOf,
+  namesItem,
+  pathOf,
+  queryOf,
+  type Replay,
+  replayOf,
+  TOKEN_PREFIX,
+  tokenOf,
+} from "./request.ts";
 
 /** The reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
 export const REJECTIONS = [
@@ -62,6 +72,8 @@ export interface Handshake {
   readonly subprotocol: string | null;
   /** The token, from `Authorization` (RFC 6750 §2.1), from the subprotocols, or from the query if that may be. */
   readonly token: string | null;
+  /** What it wants to hear of the past; `null` for nothing, and in words what is wrong with what it asks for. */
+  readonly replay: Replay | string | null;
   /** The page that connects; browsers always say it (RFC 6455 §10.2). */
   readonly origin: string | null;
 }
@@ -140,6 +152,7 @@ const SUBPROTOCOL = "relay";
 /** Reads what a request says about joining. */
 export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
   const { method, target, headers, hosts, header } = request;
+  const query = queryOf(target);
   const subprotocols = listOf(header("sec-websocket-protocol"));
   return {
     method,
@@ -155,13 +168,18 @@ export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Han
       return name === SUBPROTOCOL || dialect.subprotocols.includes(name);
     }) ?? null,
     token: tokenOf(header("authorization"), subprotocols) ??
-      tokenInQuery(target, dialect.auth_token_parameter),
+      (dialect.auth_token_parameter ? query.get(dialect.auth_token_parameter) : null),
+    replay: readReplay(query),
     origin: header("origin"),
   };
 }
 
-function tokenInQuery(target: string, parameter: string): string | null {
-  return parameter === "" ? null : queryOf(target).get(parameter);
+function readReplay(query: URLSearchParams): Handshake["replay"] {
+  try {
+    return replayOf(query);
+  } catch (error) {
+    return (error as RangeError).message;
+  }
 }
 
 /**
@@ -209,6 +227,7 @@ const REQUEST_CHECKS: readonly typeof refuseRequest[] = [
   checkVersion,
   checkKey,
   checkSubprotocols,
+  checkReplay,
   checkOrigin,
 ];
 
@@ -287,6 +306,10 @@ function checkSubprotocols({ subprotocols, subprotocol }: Handshake): Refusal | 
     return bad(STATUS_CODE.BadRequest, `a token must not be the only subprotocol, ${how}`);
   }
   return null;
+}
+
+function checkReplay({ replay }: Handshake): Refusal | null {
+  return typeof replay === "string" ? bad(STATUS_CODE.BadRequest, replay) : null;
 }
 
 function checkOrigin({ origin }: Handshake, { allowsOrigin }: Policy): Refusal | null {

@@ -27,6 +27,29 @@ export function queryOf(target: string): URLSearchParams {
   return new URLSearchParams(query.replaceAll("+", "%2B")); // A plus is a plus: tokens may have it.
 }
 
+/** What a request asks for of the past: at most the last so many messages, or those of the last milliseconds. */
+export type Replay = { readonly last: number } | { readonly milliseconds: number };
+
+/**
+ * Reads `last` and `since` of a query; `null` if neither is there.
+ *
+ * @throws {RangeError} If a value is no whole number, or both are there, or one twice; the message says which.
+ */
+export function replayOf(query: URLSearchParams): Replay | null {
+  const asked = (["last", "since"] as const).flatMap((name) =>
+    query.getAll(name).map((value) => ({ name, value }))
+  );
+  if (asked.length === 0) return null;
+  if (asked.length > 1) {
+    throw new RangeError("the query must have only one of last and since, once");
+  }
+  const [{ name, value }] = asked;
+  if (!/^\d{1,9}$/.test(value)) {
+    throw new RangeError(`${name} must be a whole number of at most nine digits`);
+  }
+  return name === "last" ? { last: Number(value) } : { milliseconds: Number(value) * 1000 };
+}
+
 /**
  * Finds the path of a target (RFC 9112 §3.2) whatever host it names, decoded once and otherwise as it
  * stands there; `null` for a target without a path, and for one that is not UTF-8 in percent-encoding.

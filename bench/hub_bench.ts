@@ -4,6 +4,7 @@
  * @module
  */
 
+import { encodeTexts } from "../testing/encoded.ts";
 import { Hub } from "../hub.ts";
 import { ForgetfulConnection } from "../testing/fake_connection.ts";
 import { endOfTurn } from "../testing/wait.ts";
@@ -12,7 +13,7 @@ const BATCH = 16;
 
 function hubOf(members: number, options: { echo?: boolean; maxMessagesPerSecond?: number } = {}) {
   const hub = new Hub<string, string>({
-    encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
+    encode: encodeTexts,
     maxMessageBytes: 1024,
     maxBacklogBytes: 65536,
     ...options,

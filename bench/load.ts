@@ -24,6 +24,8 @@ export interface Job {
   readonly protocol?: "socket.io";
   /** How many clients connect. */
   readonly clients: number;
+  /** In how many rooms they are, each with as many neighbours as can be. Default: in that of the URL. */
+  readonly rooms?: number;
   /** How many of them send; spread evenly among the rest. */
   readonly senders: number;
   /** Closed loop: how many messages each sender has on their way at any time. */

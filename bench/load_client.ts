@@ -69,7 +69,12 @@ export class Client {
         if (!this.#ending) seen.lost++;
       },
     });
-    const path = this.#job.protocol ? "/socket.io/?EIO=4&transport=websocket" : url.pathname;
+    const { protocol, rooms, clients } = this.#job;
+    const path = protocol
+      ? "/socket.io/?EIO=4&transport=websocket"
+      : rooms
+      ? `/room/${Math.floor(this.#id * rooms / clients)}`
+      : url.pathname;
     this.#socket.write(utf8(
       `GET ${path} HTTP/1.1\r\nHost: ${url.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",

@@ -91,6 +91,10 @@ const relay = z.strictObject({
     .describe("Whether a sender receives its own messages."),
   rooms: z.boolean().default(false)
     .describe("Whether each path is a room of its own, such as /team; else there is only /."),
+  history_seconds: z.number().min(0).max(86400).default(0)
+    .describe("How long messages are kept for clients that ask for them; 0: not at all."),
+  history_bytes: z.int().min(1).max(64 * 1024 * MIB).default(64 * MIB)
+    .describe("How much of them is kept, over all rooms; what is older goes."),
 });
 
 const limits = z.strictObject({
@@ -183,7 +187,7 @@ export interface Config {
     idle_timeout_seconds: number;
   };
   /** What the relay does with messages. */
-  relay: { echo: boolean; rooms: boolean };
+  relay: { echo: boolean; rooms: boolean; history_seconds: number; history_bytes: number };
   /** How much a client may do. */
   limits: {
     max_connections: number;

@@ -48,7 +48,7 @@ function settings(): Row[] {
 /** Every metric that a relay may have, with TLS and in a cluster: its name with its labels, and its type. */
 async function metrics(): Promise<Row[]> {
   const hub = new Hub({
-    encode: () => ({ all: [], slice: () => [] }),
+    encode: () => ({ all: [], slice: () => [], payloadBytes: () => 0 }),
     maxMessageBytes: 1,
     maxBacklogBytes: 1,
   });

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Replay } from "./history.ts";
+
 /** The causes for which the relay removes a member; the label values of `websocket_evictions_total`. */
 export const EVICTIONS = [
   "slow",
@@ -43,6 +45,8 @@ export interface Connection<Data> {
   readonly peer: string;
   /** The room that the client is in. */
   readonly room: string;
+  /** What it wants to hear of the history first; `null` for nothing. */
+  readonly replay: Replay | null;
   /** Whether the client may send messages; one that sends all the same is evicted for its `role`. */
   readonly mayTalk: boolean;
   /** When its membership ends at the latest, in milliseconds of Unix time; `Infinity` for never. */
@@ -71,6 +75,8 @@ export interface Encoded<Data> {
   readonly all: readonly Data[];
   /** Returns the pieces for the messages from index `from` up to, but without, `to`. */
   slice(from: number, to: number): readonly Data[];
+  /** Returns the bytes of the payloads of the same. */
+  payloadBytes(from: number, to: number): number;
 }
 
 /** One connected client inside the hub, from {@link Hub.join} until it has left. */

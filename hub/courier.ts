@@ -7,7 +7,14 @@
 
 import type { Tracked } from "./member.ts";
 import type { SharedOrder } from "./options.ts";
-import { type Batch, type Frames, MOST_HEAD_BYTES, type Section } from "./order.ts";
+import {
+  type Batch,
+  cut,
+  type Frames,
+  MOST_HEAD_BYTES,
+  payloadBytesOf,
+  type Section,
+} from "./order.ts";
 import { costOf, MESSAGE_BYTES, type Queued } from "./queue.ts";
 import type { Room } from "./room.ts";
 import type { SharedSource } from "./shared_source.ts";
@@ -159,26 +166,4 @@ export class Courier<Message, Data> {
 /** All rooms of a hub are of one kind. */
 function sourceOf<Message, Data>({ source }: Room<Message, Data>): SharedSource<Message, Data> {
   return source as SharedSource<Message, Data>;
-}
-
-/** Cuts out the messages from one index up to another, without a copy of their frames. */
-function cut({ frames, ends }: Frames, from: number, to: number): Frames {
-  if (from === 0 && to >= ends.length) return { frames, ends };
-  const start = from === 0 ? 0 : ends[from - 1];
-  const kept = ends.slice(from, to);
-  return {
-    frames: frames.subarray(start, kept.at(-1)),
-    ends: kept.map((end) => end - start),
-  };
-}
-
-/** Sums up the payloads of frames: a head is longer where the payload is (RFC 6455 §5.2). */
-function payloadBytesOf({ frames, ends }: Frames): number {
-  let bytes = frames.length, from = 0;
-  for (const to of ends) {
-    const length = frames[from + 1];
-    bytes -= length < 126 ? 2 : length === 126 ? 4 : 10;
-    from = to;
-  }
-  return bytes;
 }

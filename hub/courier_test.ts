@@ -28,7 +28,11 @@ function setUp() {
         resume: () => {},
       },
       pack: framesOf,
-      unpack: ({ frames }) => ({ all: [textOf([{ frames }])], slice: () => [] }),
+      unpack: ({ frames }) => ({
+        all: [textOf([{ frames }])],
+        slice: () => [],
+        payloadBytes: () => 0,
+      }),
     },
     maxMessageBytes: 100,
     maxBacklogBytes: 1000,

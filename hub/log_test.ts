@@ -1,9 +1,10 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { encodeTexts } from "../testing/encoded.ts";
 import { type Entry, Log } from "./log.ts";
 
 function entry(name: string, bytes = 10): Entry<string> {
-  const encoded = { all: [name], slice: () => [name] };
+  const encoded = encodeTexts([name]);
   return { encoded, messages: 1, payloadBytes: bytes, bytes, origins: null };
 }
 
@@ -11,32 +12,63 @@ const nameAt = (log: Log<string>, position: number) => log.at(position).encoded.
 
 Deno.test("Log keeps nothing while nobody lags, and its head moves on", () => {
   const log = new Log<string>();
-  for (let i = 0; i < 5; i++) log.append(entry(`${i}`), false, 0);
+  for (let i = 0; i < 5; i++) log.append(entry(`${i}`), false, false, 0);
   assertEquals([log.head, log.bytes, log.length, log.keptBytes], [5, 50, 0, 0]);
 });
 
 Deno.test("Log keeps what a laggard needs, and lets go of it as the laggard catches up", () => {
   const log = new Log<string>();
-  log.append(entry("before"), false, 0);
-  for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), true, 0);
+  log.append(entry("before"), false, false, 0);
+  for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), true, false, 0);
   assertEquals([nameAt(log, 1), nameAt(log, 3), log.behind(1), log.behind(3)], ["1", "3", 30, 10]);
-  log.release(3, 0);
+  log.release(3);
   assertEquals([log.length, log.keptBytes, nameAt(log, 3)], [1, 10, "3"]);
-  log.release(4, 0);
+  log.release(4);
   assertEquals([log.length, log.keptBytes, log.behind(4)], [0, 0, 0]);
-  log.append(entry("after"), false, 0);
+  log.append(entry("after"), false, false, 0);
   assertEquals([log.head, log.length], [5, 0]);
 });
 
-Deno.test("Log keeps a history of bounded bytes and age although nobody lags", () => {
-  const log = new Log<string>({ bytes: 30, milliseconds: 100 });
-  for (let i = 0; i < 5; i++) {
-    log.append(entry(`${i}`), false, i * 10);
-    log.release(log.head, i * 10);
-  }
-  assertEquals([log.length, nameAt(log, 2)], [3, "2"]);
-  log.release(log.head, 135);
-  assertEquals([log.length, nameAt(log, 4)], [1, "4"]);
+Deno.test("Log keeps what is history although nobody lags, until it is told to forget the oldest", () => {
+  const log = new Log<string>();
+  log.append(entry("before"), false, false, 0);
+  for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), false, true, i);
+  log.release();
+  assertEquals([log.past, log.length, nameAt(log, 1)], [1, 3, "1"]);
+  log.forgetOldest();
+  assertEquals([log.past, log.length, nameAt(log, 2)], [2, 2, "2"]);
+  log.append(entry("4"), true, true, 4);
+  log.release(4);
+  for (let i = 0; i < 3; i++) log.forgetOldest();
+  assertEquals([log.past, log.length, nameAt(log, 4)], [5, 1, "4"]);
+  log.release();
+  assertEquals([log.length, log.keptBytes], [0, 0]);
+});
+
+Deno.test("Log finds where the last messages begin, and those since a moment", () => {
+  const log = new Log<string>();
+  log.append({ ...entry("before"), messages: 5 }, false, false, 0);
+  [1, 3, 2].forEach((messages, i) => {
+    log.append({ ...entry(`${i + 1}`), messages }, false, true, 10 * (i + 1));
+  });
+  const last = (count: number) => {
+    const { position, skip } = log.findLast(count);
+    return `${position}+${skip}`;
+  };
+  assertEquals([0, 1, 2, 3, 5, 6, 7, 1000].map(last), [
+    "4+0",
+    "3+1",
+    "3+0",
+    "2+2",
+    "2+0",
+    "1+0",
+    "1+0",
+    "1+0",
+  ]);
+  const since = (time: number) => log.findSince(time).position;
+  assertEquals([0, 10, 11, 30, 31].map(since), [1, 1, 2, 3, 4]);
+  log.forgetOldest();
+  assertEquals([last(1000), since(0)], ["2+0", 2]);
 });
 
 Deno.test("Log always finds what lies between its slowest reader and its head", () => {
@@ -50,9 +82,9 @@ Deno.test("Log always finds what lies between its slowest reader and its head", 
       let reader = 0;
       for (const [i, { needed, release }] of steps.entries()) {
         const lags = needed || reader < log.head;
-        log.append(entry(`${i}`), lags, 0);
+        log.append(entry(`${i}`), lags, false, 0);
         reader = lags ? Math.min(log.head, reader + release) : log.head;
-        log.release(reader, 0);
+        log.release(reader);
         assertEquals(log.behind(reader), 10 * (log.head - reader));
         if (reader < log.head) assertEquals(nameAt(log, reader), `${reader}`);
       }

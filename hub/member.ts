@@ -17,6 +17,10 @@ export interface Lag {
   held: number;
   /** The bytes that it had not been sent when it was last looked at. */
   unsent: number;
+  /** How many messages of the next batch it is not given. */
+  skip: number;
+  /** Whether it is being given the history, which it may take at its own pace. */
+  replaying: boolean;
 }
 
 /** A member inside the hub. */

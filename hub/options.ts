@@ -5,6 +5,7 @@
  */
 
 import type { Cause, Encoded, Eviction, Member } from "./connection.ts";
+import type { Retention } from "./history.ts";
 import type { Frames, Order } from "./order.ts";
 
 /** How messages travel where several relays share one order. */
@@ -45,6 +46,10 @@ export interface HubOptions<Message, Data> {
    * sends more is evicted for its `rate`. Default: no limit.
    */
   maxMessagesPerSecond?: number;
+  /** How much of the past is kept for those who ask for it, over all rooms together. Default: nothing. */
+  history?: Retention;
+  /** How many rooms there may be; rooms in which nobody is are forgotten for others. Default: no limit. */
+  maxRooms?: number;
   /** Tells the time in milliseconds. Default: `performance.now`. */
   now?(): number;
   /** Called after a member has joined. */
@@ -55,7 +60,7 @@ export interface HubOptions<Message, Data> {
   onBatch?(seconds: number): void;
 }
 
-/** A snapshot of a hub's numbers. All but `connected`, the rooms, the queue and the backlog only ever grow. */
+/** A snapshot of a hub's numbers. All but `connected`, the rooms, the history, the queue and the backlog only ever grow. */
 export interface HubStats {
   /** Members now; always `connections - disconnections`. */
   connected: number;
@@ -75,6 +80,10 @@ export interface HubStats {
   sentBytes: number;
   /** Messages that were skipped for slow members. */
   droppedMessages: number;
+  /** Messages of the history that were handed to a connection; they are among the deliveries. */
+  replayedMessages: number;
+  /** Bytes of the history. */
+  historyBytes: number;
   /** Members that the relay removed, by reason. */
   evictions: Record<Eviction, number>;
   /** Messages that wait for their turn to be sent. */

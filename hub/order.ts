@@ -56,3 +56,25 @@ export interface Ordered {
    */
   deliver(batch: Batch, own: boolean): void;
 }
+
+/** Cuts out the messages from one index up to another, without a copy of their frames. */
+export function cut({ frames, ends }: Frames, from: number, to: number): Frames {
+  if (from === 0 && to >= ends.length) return { frames, ends };
+  const start = from === 0 ? 0 : ends[from - 1];
+  const kept = ends.slice(from, to);
+  return {
+    frames: frames.subarray(start, kept.at(-1)),
+    ends: kept.map((end) => end - start),
+  };
+}
+
+/** Sums up the payloads of frames: a head is longer where the payload is (RFC 6455 §5.2). */
+export function payloadBytesOf({ frames, ends }: Frames): number {
+  let bytes = frames.length, from = 0;
+  for (const to of ends) {
+    const length = frames[from + 1];
+    bytes -= length < 126 ? 2 : length === 126 ? 4 : 10;
+    from = to;
+  }
+  return bytes;
+}

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { type Batch, Hub, type Member, type Order } from "../hub.ts";
 import { framesOf, textsOf } from "../testing/batches.ts";
+import { encodeTexts } from "../testing/encoded.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
 import { endOfTurn, until } from "../testing/wait.ts";
 
@@ -43,17 +44,13 @@ class Site implements Order {
   constructor(stream: Stream, echo: boolean) {
     this.#stream = stream;
     this.#place = stream.batches.length;
-    const encode = (messages: string[]) => ({
-      all: messages,
-      slice: (from: number, to: number) => messages.slice(from, to),
-    });
     let now = 0;
     this.hub = new Hub<string, string>({
-      encode,
+      encode: encodeTexts,
       shared: {
         order: this,
         pack: framesOf,
-        unpack: (frames) => encode(textsOf([{ room: "/", ...frames }])),
+        unpack: (frames) => encodeTexts(textsOf([{ room: "/", ...frames }])),
       },
       echo,
       maxBatchDeliveries: 10,

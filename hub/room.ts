@@ -3,13 +3,16 @@
  *
  * Messages wait in the queue until the room's turn. A turn puts a batch of them into the log and hands
  * it to the members at the head of the log. A member whose socket holds too much is lagging: it is
- * given nothing more until its socket has drained, and is then fed from the log, at its own pace.
+ * given nothing more until its socket has drained, and is then fed from the log, at its own pace. So is
+ * a member that wants to hear the history first.
  *
  * @module
  */
 
-import { type Entry, Log, type Origin } from "./log.ts";
-import type { Tracked } from "./member.ts";
+import type { Ending, Eviction } from "./connection.ts";
+import type { Chronicle } from "./history.ts";
+import { type Beginning, type Entry, Log, type Origin } from "./log.ts";
+import type { Lag, Tracked } from "./member.ts";
 import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
 import type { BatchBounds } from "./queue.ts";
 import type { Source, Tally } from "./source.ts";
@@ -22,6 +25,9 @@ const HIGH_WATER_BYTES = 128 * 1024;
 
 /** How far behind a member may fall while a flood waits for it and others do not, as a multiple of what it may. */
 const MOST_OVERSHOOT = 1.5;
+
+/** The bytes that all laggards together are given in one turn, and a batch more. */
+const MAX_FED_BYTES = 4 * 1024 * 1024;
 
 /** The time until a room looks again whether it may move on, in milliseconds. */
 const PAUSE_MILLISECONDS = 1;
@@ -37,14 +43,18 @@ export interface RoomOptions<Message, Data> {
   readonly maxBacklogBytes: number;
   /** The bytes in a member's socket over which it is lagging. Default: 128 KiB. */
   readonly highWaterBytes?: number;
-  /** Ends the membership of a member that fell off; without it messages are skipped for it. */
-  readonly evictSlow: ((member: Tracked<Message, Data>) => void) | null;
+  /** Whether a member that fell off is evicted; else messages are skipped for it. */
+  readonly evictSlow: boolean;
+  /** Ends the membership of a member. */
+  evict(member: Tracked<Message, Data>, ending: Ending & Eviction): void;
+  /** What is kept of the past; `null` for nothing. */
+  readonly history: { add(room: Chronicle, bytes: number, time: number): void } | null;
   /** Called after a batch was handed to the members at the head, with the time that took. */
   onBatch(seconds: number): void;
 }
 
 /** Members that share one order. */
-export class Room<Message, Data> {
+export class Room<Message, Data> implements Chronicle {
   /** What puts its messages in order. */
   readonly source: Source<Message, Data>;
   readonly #options: RoomOptions<Message, Data>;
@@ -85,21 +95,42 @@ export class Room<Message, Data> {
     yield* this.#dismissed;
   }
 
-  /** The bytes that the relay holds for a member: in its socket, and in the log from its position on. */
+  /**
+   * The bytes that the relay holds for a member: in its socket, and in the log from its position on, unless
+   * that is history.
+   */
   unsent({ connection, lag }: Tracked<Message, Data>): number {
-    return connection.backlog() + (lag ? this.#log.behind(lag.position) : 0);
+    return connection.backlog() + (lag && !lag.replaying ? this.#log.behind(lag.position) : 0);
   }
 
-  /** Adds a member; it is given all that gets its place in the order from now on. */
-  join(member: Tracked<Message, Data>): void {
+  /**
+   * Adds a member; it is given the part of the history that it wants, and then all that gets its place in the
+   * order from now on.
+   *
+   * @param at The time in milliseconds.
+   * @returns Whether the room has to give it something.
+   */
+  join(member: Tracked<Message, Data>, at: number): boolean {
+    const { position, skip } = this.#beginningOf(member, at);
+    if (position < this.#log.head) {
+      member.lag = { position, skip, held: 0, unsent: 0, replaying: true };
+      member.laggedAt = this.#pace.now;
+      this.#laggards.add(member);
+      return true;
+    }
     this.#ready.add(member);
     if (this.#closing && this.source.waiting === 0) this.dismiss(member);
+    return false;
   }
 
   /** Removes a member. What it sent stays in the queue. */
   leave(member: Tracked<Message, Data>): void {
     this.#ready.delete(member) || this.#laggards.delete(member) || this.#dismissed.delete(member);
-    if (this.#laggards.size === 0) this.#log.release(this.#log.head, this.#pace.now);
+    if (this.#laggards.size === 0) this.#log.release();
+  }
+
+  forgetOldest(): void {
+    this.#log.forgetOldest();
   }
 
   /** Whether there is nothing to do until somebody publishes. */
@@ -109,7 +140,7 @@ export class Room<Message, Data> {
 
   /** Whether nothing would be lost with it. */
   get vacant(): boolean {
-    return this.size === 0 && this.idle;
+    return this.size === 0 && this.idle && this.#log.length === 0;
   }
 
   /** Tells every member to go away, once it has been given what is queued, or at once if that cannot be. */
@@ -144,34 +175,59 @@ export class Room<Message, Data> {
   #advance(at: number): void {
     if (this.source.mayWait(at)) return;
     this.#findLaggards();
-    if (this.source.pressing || this.#pace.mayMoveOn(this.#situation())) this.#moveOn();
-    else this.#moveOthers();
+    if (this.source.pressing || this.#pace.mayMoveOn(this.#situation())) this.#moveOn(at);
+    else this.#moveOthers(at);
+  }
+
+  #beginningOf({ connection: { replay } }: Tracked<Message, Data>, at: number): Beginning {
+    if (!replay) return { position: this.#log.head, skip: 0 };
+    if ("last" in replay) return this.#log.findLast(replay.last);
+    return this.#log.findSince(at - replay.milliseconds);
   }
 
   /** Gives laggards what their sockets take, and returns when to look at them again. */
   #feed(): number {
     if (this.#laggards.size === 0) return PAUSE_MILLISECONDS;
     const { now } = this.#pace;
-    let needed = this.#log.head, quiet = Infinity;
-    for (const member of this.#laggards) {
+    let needed = Infinity, quiet = Infinity, left = MAX_FED_BYTES;
+    for (const member of [...this.#laggards]) {
       const lag = member.lag!;
-      let held = member.connection.backlog();
-      if (held < lag.held) member.tookAt = now;
-      while (held < this.#highWater && lag.position < this.#log.head) {
-        const entry = this.#log.at(lag.position++);
-        this.#give(member, entry);
-        held += entry.bytes;
+      if (lag.replaying && lag.position < this.#log.past) {
+        this.#options.evict(member, "gap"); // It is too slow for what it wants to hear.
+        continue;
       }
+      if (member.connection.backlog() < lag.held) member.tookAt = now;
+      if (left > 0) left -= this.#feedOne(member, lag);
       lag.held = member.connection.backlog();
       const behind = this.#log.behind(lag.position);
+      if (behind === 0) lag.replaying = false;
       lag.unsent = lag.held + behind;
       if (this.#isFalling(member)) member.fellAt = now;
       if (behind === 0 && lag.held <= this.#highWater) this.#catchUp(member);
-      needed = Math.min(needed, lag.position);
+      else if (!lag.replaying) needed = Math.min(needed, lag.position);
       quiet = Math.min(quiet, now - Math.max(member.tookAt, member.laggedAt));
     }
-    this.#log.release(needed, now);
+    this.#log.release(needed);
+    if (left <= 0) return PAUSE_MILLISECONDS;
     return Math.max(PAUSE_MILLISECONDS, Math.min(quiet / 8, LONGEST_REST_MILLISECONDS));
+  }
+
+  /** Gives a laggard what its socket takes, behind all others the next time, and returns how many bytes. */
+  #feedOne(member: Tracked<Message, Data>, lag: Lag): number {
+    const held = member.connection.backlog();
+    let fed = 0;
+    while (lag.position < this.#log.head && held + fed < this.#highWater) {
+      const entry = this.#log.at(lag.position++);
+      this.#give(member, entry, lag.skip);
+      if (lag.replaying) this.#tally.replayedMessages += entry.messages - lag.skip;
+      lag.skip = 0;
+      fed += entry.bytes;
+    }
+    if (fed > 0) {
+      this.#laggards.delete(member);
+      this.#laggards.add(member);
+    }
+    return fed;
   }
 
   #catchUp(member: Tracked<Message, Data>): void {
@@ -185,7 +241,8 @@ export class Room<Message, Data> {
     for (const member of this.#ready) {
       const held = member.connection.backlog();
       if (held <= this.#highWater) continue;
-      member.lag = { position: this.#log.head, held, unsent: held };
+      const position = this.#log.head;
+      member.lag = { position, skip: 0, held, unsent: held, replaying: false };
       member.laggedAt = this.#pace.now;
       this.#ready.delete(member);
       this.#laggards.add(member);
@@ -210,31 +267,32 @@ export class Room<Message, Data> {
   }
 
   #isFalling({ lag }: Tracked<Message, Data>): boolean {
-    return lag!.unsent > this.#options.maxBacklogBytes;
+    return !lag!.replaying && lag!.unsent > this.#options.maxBacklogBytes;
   }
 
   *#stragglers(): Generator<Straggler> {
     for (const member of this.#laggards) {
-      const { tookAt, laggedAt } = member;
+      const { tookAt, laggedAt, lag } = member;
+      if (lag!.replaying) continue; // It may take its time.
       yield { tookAt, laggedAt, falling: this.#isFalling(member) };
     }
   }
 
   /** Delivers a batch, without the members that have fallen off. */
-  #moveOn(): void {
-    const { evictSlow } = this.#options;
+  #moveOn(at: number): void {
+    const { evictSlow, evict } = this.#options;
     const fallen = [...this.#laggards].filter((member) => this.#isFalling(member));
-    if (evictSlow) fallen.forEach(evictSlow);
-    this.#deliver(this.source.take(this.batchBounds()));
+    if (evictSlow) { for (const member of fallen) evict(member, "slow"); }
+    this.#deliver(this.source.take(this.batchBounds()), at);
     if (!evictSlow) { for (const member of fallen) this.#skip(member); }
   }
 
   /** Delivers a batch of those who have little waiting, as long as nobody falls too far behind by that. */
-  #moveOthers(): void {
+  #moveOthers(at: number): void {
     const most = MOST_OVERSHOOT * this.#options.maxBacklogBytes;
-    if ([...this.#laggards].some(({ lag }) => lag!.unsent > most)) return;
+    if ([...this.#laggards].some(({ lag }) => !lag!.replaying && lag!.unsent > most)) return;
     const entry = this.source.takeOthers(this.batchBounds(), this.#pace.now);
-    if (entry) this.#deliver(entry);
+    if (entry) this.#deliver(entry, at);
   }
 
   /** What may be delivered in one turn, to as many members as there are now. */
@@ -243,9 +301,11 @@ export class Room<Message, Data> {
     return { bytes: MAX_BATCH_BYTES, messages };
   }
 
-  #deliver(entry: Entry<Data>): void {
+  #deliver(entry: Entry<Data>, at: number): void {
     const started = performance.now();
-    this.#log.append(entry, this.#laggards.size > 0, this.#pace.now);
+    const { history } = this.#options;
+    this.#log.append(entry, this.#laggards.size > 0, history !== null, at);
+    history?.add(this, entry.bytes, at);
     if (entry.origins) { for (const member of this.#ready) this.#give(member, entry); }
     else {
       for (const data of entry.encoded.all) {
@@ -258,18 +318,24 @@ export class Room<Message, Data> {
     this.#options.onBatch(took / 1000);
   }
 
-  /** Writes a batch to one member, without its own messages where these are not for it. */
-  #give(member: Tracked<Message, Data>, entry: Entry<Data>): void {
+  /**
+   * Writes a batch to one member, without its own messages where these are not for it.
+   *
+   * @param skip How many messages at the beginning are left out.
+   */
+  #give(member: Tracked<Message, Data>, entry: Entry<Data>, skip = 0): void {
     const { encoded, messages, payloadBytes, origins } = entry;
-    const own = origins ? ownOf(member, origins) : [];
-    let from = 0;
+    const own = origins ? ownOf(member, origins).filter((at) => at >= skip) : [];
+    const whole = own.length === 0 && skip === 0;
+    let from = skip;
     for (const to of [...own, messages]) {
-      const data = own.length === 0 ? encoded.all : to > from ? encoded.slice(from, to) : [];
+      const data = whole ? encoded.all : to > from ? encoded.slice(from, to) : [];
       for (const each of data) member.connection.write(each);
       from = to + 1;
     }
     const ownBytes = own.reduce((sum, at) => sum + origins![at].bytes, 0);
-    this.#count(messages - own.length, payloadBytes - ownBytes);
+    const skippedBytes = skip === 0 ? 0 : encoded.payloadBytes(0, skip);
+    this.#count(messages - skip - own.length, payloadBytes - skippedBytes - ownBytes);
   }
 
   /** Puts a member at the head; what it has missed is one piece. */

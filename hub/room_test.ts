@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { encodeTexts } from "../testing/encoded.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
 import { type LocalOptions, LocalSource } from "./local_source.ts";
 import { Tracked } from "./member.ts";
@@ -30,14 +31,21 @@ type Changes = Partial<RoomOptions<string, string> & LocalOptions<string, string
 
 function setUp({ drop = false, ...options }: Changes & { drop?: boolean } = {}) {
   const evicted: string[] = [];
-  const tally = { messages: 0, receivedBytes: 0, deliveries: 0, sentBytes: 0, droppedMessages: 0 };
-  const evictSlow = (member: Tracked<string, string>) => {
+  const tally = {
+    messages: 0,
+    receivedBytes: 0,
+    deliveries: 0,
+    sentBytes: 0,
+    droppedMessages: 0,
+    replayedMessages: 0,
+  };
+  const evict = (member: Tracked<string, string>) => {
     evicted.push(member.peer);
     room.leave(member);
   };
   const source = new LocalSource<string, string>(
     {
-      encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
+      encode: encodeTexts,
       echo: true,
       ...options,
     },
@@ -49,14 +57,16 @@ function setUp({ drop = false, ...options }: Changes & { drop?: boolean } = {}) 
     maxBatchDeliveries: Infinity,
     maxBacklogBytes: MAX_BACKLOG,
     highWaterBytes: HIGH_WATER,
-    evictSlow: drop ? null : evictSlow,
+    evictSlow: !drop,
+    evict,
+    history: null,
     onBatch: () => {},
     ...options,
   }, tally);
   let now = 0, said = 0;
   const join = (peer: string) => {
     const member = new Tracked<string, string>(new FakeSocket(peer), room) as Client;
-    room.join(member);
+    room.join(member, now);
     return member;
   };
   /** Says something, and lets time pass until it has its place in the order; others than `stuck` drain. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Hub, type HubOptions, type Member } from "../hub.ts";
+import { encodeTexts } from "../testing/encoded.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
 import { endOfTurn, until } from "../testing/wait.ts";
 
@@ -8,7 +9,7 @@ const MAX_BACKLOG_BYTES = 1000;
 
 function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   const hub = new Hub<string, string>({
-    encode: (messages) => ({ all: messages, slice: (from, to) => messages.slice(from, to) }),
+    encode: encodeTexts,
     maxMessageBytes: 1e6,
     maxBacklogBytes: MAX_BACKLOG_BYTES,
     ...changes,

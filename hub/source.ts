@@ -43,4 +43,5 @@ export interface Tally {
   deliveries: number;
   sentBytes: number;
   droppedMessages: number;
+  replayedMessages: number;
 }

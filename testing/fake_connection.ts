@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Connection, Ending } from "../hub.ts";
+import type { Connection, Ending, Replay } from "../hub.ts";
 
 /** Stands in for a socket: the one thing that real ones cannot do is to have a given backlog. */
 export class FakeConnection<Data = string> implements Connection<Data> {
@@ -14,6 +14,8 @@ export class FakeConnection<Data = string> implements Connection<Data> {
   readonly closes: Ending[] = [];
   /** The room that it is in. */
   readonly room: string;
+  /** What it wants to hear first. */
+  replay: Replay | null = null;
   /** Whether it may send messages. */
   mayTalk = true;
   /** When its membership ends. */

@@ -8,6 +8,7 @@
 
 import { Buffer } from "node:buffer";
 import type { Job, Result } from "../bench/load.ts";
+import { roomOf } from "./client.ts";
 import { Program, ROOT } from "./program.ts";
 import { frame, OPCODE, RawClient } from "./raw_client.ts";
 import { scrape } from "./scrape.ts";
@@ -18,6 +19,8 @@ export type Company = (relay: { url: string }) => Promise<AsyncDisposable>;
 
 /** One siege. */
 export interface Siege {
+  /** Whether all others are in another room than the load. Default: no, all are in one. */
+  readonly apart?: boolean;
   /** The load of the healthy clients. */
   readonly load: Partial<Job>;
   /** Clients that are there both times. Default: none. */
@@ -64,13 +67,15 @@ export async function besiege(transport: string, siege: Siege): Promise<SiegeRep
 
 async function measure(
   transport: string,
-  { load, beside }: Siege,
+  { load, beside, apart = false }: Siege,
   attackers: Company[],
 ): Promise<[Result, Map<string, number>]> {
-  await using relay = await Program.start({ env: { RELAY_SERVER_TRANSPORT: transport } });
+  const env = { RELAY_SERVER_TRANSPORT: transport, RELAY_RELAY_ROOMS: `${apart}` };
+  await using relay = await Program.start({ env });
   const job: Job = { ...LOAD, ...load, urls: [relay.url], serverPids: [relay.pid] };
   const companies = [...beside ? [beside] : [], ...attackers];
-  const stops = await Promise.all(companies.map((company) => company(relay)));
+  const elsewhere = apart ? roomOf(relay, "/elsewhere") : relay;
+  const stops = await Promise.all(companies.map((company) => company(elsewhere)));
   try {
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--cached-only", `${ROOT}bench/load.ts`, JSON.stringify(job)],
@@ -82,6 +87,15 @@ async function measure(
   } finally {
     for (const stop of stops) await stop[Symbol.asyncDispose]();
   }
+}
+
+/** Makes one company of several. */
+export function together(...companies: Company[]): Company {
+  return async (relay) => {
+    const stack = new AsyncDisposableStack();
+    for (const each of companies) stack.use(await each(relay));
+    return stack;
+  };
 }
 
 /** Makes company of clients that act once a second, for example, until it is over. */

@@ -1,6 +1,16 @@
 import { assert, assertEquals } from "@std/assert";
 import type { RawClient } from "./raw_client.ts";
-import { besiege, burst, company, newcomers, once, readers, type Siege, stuck } from "./siege.ts";
+import {
+  besiege,
+  burst,
+  company,
+  newcomers,
+  once,
+  readers,
+  type Siege,
+  stuck,
+  together,
+} from "./siege.ts";
 
 /** Attacks that healthy clients must not notice. */
 const SIEGES: Record<string, Siege> = {
@@ -42,6 +52,20 @@ const SIEGES: Record<string, Siege> = {
       client.resume();
       queueMicrotask(() => client.pause());
     }, 100),
+  },
+  "a room in which a client never reads and ten flood all the time, beside another room": {
+    apart: true,
+    load: {},
+    attack: together(
+      company(stuck(1)),
+      company(readers(10), (client) => client.send(burst(20, 16_000)), 200),
+    ),
+  },
+  "a room of 20 clients that never read, one after another, beside another room": {
+    apart: true,
+    load: {},
+    beside: once(readers(1), (client) => client.send(burst(100, 60_000))),
+    attack: newcomers(20),
   },
 };
 

@@ -42,6 +42,7 @@ async function listen<Message, Data>(transport: Transport<Message, Data>) {
       waiting.shift()!({
         peer: "someone",
         room: "/",
+        replay: null,
         subprotocol: null,
         mayTalk: true,
         expires: Infinity,

@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
 import { UNREADABLE } from "../admission/handshake.ts";
-import type { Cause, Connection, Encoded, Ending, Member, Membership } from "../hub.ts";
+import type { Cause, Connection, Encoded, Ending, Member, Membership, Replay } from "../hub.ts";
 import { keepServing, type Listener, type TcpAddress } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
 import { type Framed, readFrames, writeFrames } from "./frames.ts";
@@ -31,7 +31,16 @@ export const native: Transport<NativeMessage, NativeMessage> = {
 };
 
 function encode(messages: readonly NativeMessage[]): Encoded<NativeMessage> {
-  return { all: messages, slice: (from, to) => messages.slice(from, to) };
+  return {
+    all: messages,
+    slice: (from, to) => messages.slice(from, to),
+    payloadBytes: (from, to) =>
+      messages.slice(from, to).reduce((sum, message) => sum + bytesOf(message), 0),
+  };
+}
+
+function bytesOf(message: NativeMessage): number {
+  return typeof message === "string" ? Buffer.byteLength(message) : message.byteLength;
 }
 
 function framedOf(message: NativeMessage): Framed {
@@ -152,11 +161,7 @@ function attach(members: Members, clients: Clients, socket: WebSocket, seat: Sea
   };
   socket.onmessage = ({ data }: MessageEvent<NativeMessage>) => {
     connection.heard = true;
-    members.publish(
-      member!,
-      data,
-      typeof data === "string" ? Buffer.byteLength(data) : data.byteLength,
-    );
+    members.publish(member!, data, bytesOf(data));
   };
   socket.onclose = (event) => {
     if (!member) return;
@@ -185,6 +190,10 @@ class NativeConnection implements Connection<NativeMessage> {
 
   get room(): string {
     return this.#seat.room;
+  }
+
+  get replay(): Replay | null {
+    return this.#seat.replay;
   }
 
   get mayTalk(): boolean {

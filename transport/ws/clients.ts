@@ -9,7 +9,7 @@ import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
 import { WebSocket } from "ws";
 import type { Seat } from "../../admission/admission.ts";
-import type { Connection, Ending, Member, Membership } from "../../hub.ts";
+import type { Connection, Ending, Member, Membership, Replay } from "../../hub.ts";
 import { CLOSE } from "../close.ts";
 import { Unread } from "../unread.ts";
 import type { WsMessage } from "./frames.ts";
@@ -84,6 +84,10 @@ class Client implements Connection<Buffer> {
 
   get room(): string {
     return this.#seat.room;
+  }
+
+  get replay(): Replay | null {
+    return this.#seat.replay;
   }
 
   get mayTalk(): boolean {

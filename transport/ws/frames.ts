@@ -5,7 +5,7 @@
  */
 
 import type { Buffer } from "node:buffer";
-import type { Encoded, Frames } from "../../hub.ts";
+import { cut, type Encoded, type Frames, payloadBytesOf } from "../../hub.ts";
 import { bufferOf, type Framed, writeFrames } from "../frames.ts";
 
 /** A message as it arrived. */
@@ -20,5 +20,9 @@ export function encode(messages: readonly WsMessage[]): Encoded<Buffer> {
 export function unpack({ frames, ends }: Frames): Encoded<Buffer> {
   const all = bufferOf(frames);
   const startOf = (index: number) => index === 0 ? 0 : ends[index - 1];
-  return { all: [all], slice: (from, to) => [all.subarray(startOf(from), startOf(to))] };
+  return {
+    all: [all],
+    slice: (from, to) => [all.subarray(startOf(from), startOf(to))],
+    payloadBytes: (from, to) => payloadBytesOf(cut({ frames, ends }, from, to)),
+  };
 }

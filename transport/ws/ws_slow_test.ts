@@ -92,6 +92,7 @@ async function listen(
     admit: () => ({
       peer: "anyone",
       room: "/",
+      replay: null,
       subprotocol: null,
       mayTalk: true,
       expires: Infinity,

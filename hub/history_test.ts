@@ -1,0 +1,275 @@
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { Hub, type HubOptions, type Replay } from "../hub.ts";
+import { encodeTexts } from "../testing/encoded.ts";
+import { FakeConnection } from "../testing/fake_connection.ts";
+import { endOfTurn, until } from "../testing/wait.ts";
+import { History } from "./history.ts";
+import { MESSAGE_BYTES } from "./queue.ts";
+
+const MAX_BACKLOG_BYTES = 10_000;
+
+/** A hub with a history, whose time is moved on by the test. */
+function setUp(changes: Partial<HubOptions<string, string>> = {}) {
+  const clock = { now: 0 };
+  const hub = new Hub<string, string>({
+    encode: encodeTexts,
+    maxMessageBytes: 1e6,
+    maxBacklogBytes: MAX_BACKLOG_BYTES,
+    history: { bytes: 1e6, milliseconds: 10_000 },
+    now: () => clock.now,
+    ...changes,
+  });
+  const join = (replay: Replay | null = null, room = "/") => {
+    const connection = Object.assign(new FakeConnection("someone", room), { replay });
+    return { connection, member: hub.join(connection) };
+  };
+  const flushed = () => until(() => hub.stats().queuedMessages === 0, "the queue to be sent");
+  const alice = join();
+  /** Says something of one byte, and lets it be delivered. */
+  const say = async (...texts: string[]) => {
+    for (const text of texts) hub.publish(alice.member, text, text.length);
+    await flushed();
+  };
+  return { hub, clock, join, say, flushed, alice };
+}
+
+/** Joins, and tells what was heard at once. */
+async function heardBy({ join }: ReturnType<typeof setUp>, replay: Replay | null, room = "/") {
+  const { connection } = join(replay, room);
+  await endOfTurn();
+  return connection.heard.join("");
+}
+
+Deno.test("Hub gives who joins the last messages that it asks for, also some of one batch", async () => {
+  const site = setUp();
+  await site.say("a");
+  await site.say("b", "c", "d");
+  const replays: (Replay | null)[] = [null, ...[0, 1, 2, 3, 4, 1000].map((last) => ({ last }))];
+  const heard = await Promise.all(replays.map((replay) => heardBy(site, replay)));
+  assertEquals(heard, ["", "", "d", "cd", "bcd", "abcd", "abcd"]);
+  const { replayedMessages, deliveries, sentBytes } = site.hub.stats();
+  assertEquals([replayedMessages, deliveries, sentBytes], [14, 18, 18]);
+});
+
+Deno.test("Hub gives who joins the messages since the moment that it asks for", async () => {
+  const site = setUp();
+  for (const text of ["a", "b", "c"]) {
+    site.clock.now += 1000;
+    await site.say(text);
+  }
+  const milliseconds = [0, 999, 1000, 2000, 1e9];
+  const heard = milliseconds.map((milliseconds) => heardBy(site, { milliseconds }));
+  assertEquals(await Promise.all(heard), ["c", "c", "bc", "abc", "abc"]);
+});
+
+Deno.test("Hub gives who joins what it asks for, what is queued, and what comes, without a seam", async () => {
+  const { hub, join, say, flushed, alice } = setUp();
+  await say("a", "b");
+  hub.publish(alice.member, "c", 1);
+  const { connection } = join({ last: 1 });
+  hub.publish(alice.member, "d", 1);
+  await flushed();
+  await say("e");
+  assertEquals(connection.heard.join(""), "bcde");
+});
+
+Deno.test("Hub keeps no more than it may, over all rooms together, and forgets the oldest first", async () => {
+  const cost = 1 + MESSAGE_BYTES;
+  const site = setUp({ history: { bytes: 3 * cost, milliseconds: 1000 } });
+  const bob = site.join(null, "/b");
+  const sayInB = async (text: string) => {
+    site.hub.publish(bob.member, text, 1);
+    await site.flushed();
+  };
+  await site.say("a");
+  await sayInB("1");
+  await site.say("b");
+  await sayInB("2");
+  assertEquals(site.hub.stats().historyBytes, 3 * cost);
+  assertEquals(await heardBy(site, { last: 9 }), "b");
+  assertEquals(await heardBy(site, { last: 9 }, "/b"), "12");
+  site.clock.now += 1001;
+  site.hub.expire(0);
+  assertEquals(site.hub.stats().historyBytes, 0);
+  assertEquals(await heardBy(site, { last: 9 }), "");
+});
+
+Deno.test("Hub keeps a room in which nobody is for its history, and not longer", async () => {
+  const site = setUp({ maxRooms: 2 });
+  const { hub, join } = site;
+  const bob = join(null, "/b");
+  hub.publish(bob.member, "b", 1);
+  await site.flushed();
+  hub.leave(bob.member, "closed");
+  assertEquals([hub.stats().rooms, await heardBy(site, { last: 1 }, "/b")], [2, "b"]);
+  site.clock.now += 10_001;
+  hub.expire(0);
+  assertEquals(hub.stats().rooms, 2); // Somebody is in it again.
+});
+
+Deno.test("Hub forgets the oldest room in which nobody is when there is one too many", async () => {
+  const site = setUp({ maxRooms: 3 });
+  const { hub, join } = site;
+  for (const room of ["/b", "/c", "/d"]) {
+    const { member } = join(null, room);
+    hub.publish(member, room, 2);
+    await site.flushed();
+    hub.leave(member, "closed");
+  }
+  assertEquals(hub.stats().rooms, 3);
+  const heard = ["/d", "/c"].map((room) => heardBy(site, { last: 1 }, room));
+  assertEquals(await Promise.all(heard), ["/d", "/c"]);
+});
+
+Deno.test("Hub closes a member that is too slow for the history that it asks for, and no other", async () => {
+  const { hub, clock, join, say } = setUp({ history: { bytes: 1e6, milliseconds: 1000 } });
+  await say("a");
+  const slow = join({ last: 1 }), patient = join({ last: 1 });
+  slow.connection.held = patient.connection.held = 2 * MAX_BACKLOG_BYTES;
+  clock.now += 900;
+  await say("b");
+  patient.connection.held = 0;
+  await until(() => patient.connection.heard.length === 2, "the replay");
+  clock.now += 900;
+  hub.expire(0);
+  await say("c");
+  await until(() => slow.connection.closes.length > 0, "the end");
+  assertEquals([slow.connection.heard, slow.connection.closes], [[], ["gap"]]);
+  assertEquals([patient.connection.heard, patient.connection.closes], [["a", "b", "c"], []]);
+  assertEquals(hub.stats().evictions.gap, 1);
+});
+
+Deno.test("Hub holds nobody up for a member that hears the history, and does not count that as backlog", async () => {
+  const { hub, join, say, alice } = setUp();
+  for (let i = 0; i < 3; i++) await say("x".repeat(MAX_BACKLOG_BYTES));
+  const slow = join({ last: 3 });
+  slow.connection.held = MAX_BACKLOG_BYTES;
+  for (const text of ["1", "2"]) {
+    hub.publish(alice.member, text, 1);
+    await endOfTurn();
+    assertEquals(alice.connection.heard.at(-1), text);
+  }
+  assertEquals(hub.stats().backlogBytes, MAX_BACKLOG_BYTES);
+  slow.connection.held = 0;
+  await until(() => slow.connection.heard.length === 5, "the replay");
+  assertEquals(slow.connection.closes, []);
+});
+
+Deno.test("Hub forgets the history when messages are lost, so that nobody hears over the gap", async () => {
+  const site = setUp();
+  await site.say("a");
+  site.hub.expel("gap").next(1);
+  assertEquals([site.hub.stats().historyBytes, site.hub.stats().rooms], [0, 0]);
+  assertEquals(await heardBy(site, { last: 9 }), "");
+});
+
+Deno.test("History forgets the oldest of all rooms, and one that is more than all that it may keep", () => {
+  const forgotten: string[] = [];
+  const roomOf = (name: string) => ({ name, forgetOldest: () => forgotten.push(name) });
+  const history = new History<ReturnType<typeof roomOf>>({ bytes: 10, milliseconds: 5 }, () => {});
+  const a = roomOf("a"), b = roomOf("b");
+  history.add(a, 4, 0);
+  history.add(b, 4, 1);
+  history.add(a, 4, 2);
+  assertEquals([forgotten, history.bytes, history.length], [["a"], 8, 2]);
+  history.add(b, 11, 3);
+  assertEquals([forgotten, history.bytes, history.length], [["a", "b", "a", "b"], 0, 0]);
+});
+
+type Step =
+  | { do: "join"; replay: Replay | null; slow: boolean }
+  | { do: "send" | "turn" | "drain" }
+  | { do: "wait"; milliseconds: number };
+
+const REPLAY = fc.oneof(
+  fc.constant(null),
+  fc.record({ last: fc.nat(12) }),
+  fc.record({ milliseconds: fc.nat(300) }),
+);
+const STEPS: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        do: fc.constant("join" as const),
+        replay: REPLAY,
+        slow: fc.boolean(),
+      }),
+    },
+    {
+      weight: 8,
+      arbitrary: fc.record({
+        do: fc.constantFrom("send" as const, "turn", "drain"),
+      }) as fc.Arbitrary<
+        Step
+      >,
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant("wait" as const), milliseconds: fc.nat(100) }),
+    },
+  ),
+  { maxLength: 80, size: "max" },
+);
+
+Deno.test("members that ask for history hear just that and all that follows, whenever they join", async () => {
+  let cut = 0, gaps = 0;
+  const run = async (milliseconds: number, bytes: number, steps: Step[]) => {
+    const { hub, clock, join, say, alice } = setUp({ history: { bytes, milliseconds } });
+    const told: number[] = []; // The times at which the messages were delivered.
+    const visitors: { connection: FakeConnection; from: number; to: number }[] = [];
+    let said = 0;
+    const deliver = () => {
+      while (told.length < alice.connection.heard.length) told.push(clock.now);
+    };
+    for (const step of steps) {
+      if (step.do === "send") hub.publish(alice.member, `${said++}`, 10);
+      else if (step.do === "turn") await endOfTurn();
+      else if (step.do === "wait") clock.now += step.milliseconds;
+      else if (step.do === "join") {
+        const { replay, slow } = step, { connection } = join(replay);
+        if (slow) connection.held = 2 * MAX_BACKLOG_BYTES;
+        const since = replay && "milliseconds" in replay ? clock.now - replay.milliseconds : 0;
+        const from = replay === null
+          ? told.length
+          : "last" in replay
+          ? Math.max(0, told.length - replay.last)
+          : told.findIndex((time) => time >= since) >>> 0;
+        visitors.push({ connection, from: Math.min(from, told.length), to: told.length });
+      } else visitors.forEach(({ connection }) => connection.held = 0);
+      deliver();
+      assert(hub.stats().historyBytes <= bytes, "more is kept than may be");
+    }
+    for (const { connection } of visitors) connection.held = 0;
+    await say("end");
+    const { heard: all } = alice.connection;
+    await until(
+      () =>
+        visitors.every(({ connection: { heard, closes } }) =>
+          closes.length > 0 || heard.at(-1) === "end"
+        ),
+      "the replays",
+    );
+    for (const { connection: { heard, closes }, from, to } of visitors) {
+      const start = heard.length > 0 ? all.indexOf(heard[0]) : to;
+      assertEquals(heard, all.slice(start, start + heard.length));
+      gaps += closes.length;
+      if (closes.length > 0) continue;
+      assertEquals(start + heard.length, all.length);
+      assert(start >= from && start <= to, `heard from ${start}, not ${from} to ${to}`);
+      if (start > from) cut++;
+      else assertEquals(start, from);
+    }
+  };
+  const bounds = fc.tuple(fc.constantFrom(50, 200, 10_000), fc.constantFrom(300, 1000, 1e6));
+  await fc.assert(
+    fc.asyncProperty(
+      bounds,
+      STEPS,
+      ([milliseconds, bytes], steps) => run(milliseconds, bytes, steps),
+    ),
+    { numRuns: 150 },
+  );
+  assert(cut > 0, `${cut} were given less, ${gaps} were closed`);
+});
