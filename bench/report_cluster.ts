@@ -14,7 +14,7 @@ import {
   spread,
   table,
 } from "./figures.ts";
-import { SOCKET_IO_WITH_REDIS } from "./peers.ts";
+import { NCHAN_WITH_REDIS, SOCKET_IO_WITH_REDIS } from "./peers.ts";
 import type { Circumstances } from "./results.ts";
 
 const ALONE = "one relay alone", TWO = "2 relays with NATS";
@@ -84,10 +84,16 @@ ${latency(runs, "latency of all")}
 
 Socket.IO promises less: it hands a message to the clients of its own process without waiting for
 Redis, so those of two processes do not see one order, and what Redis does not deliver is missed in
-silence. nchan with Redis was not measured: its package is not installed here.
+silence.${nchan(results)}
 
 ${failures(results)}
 `;
+}
+
+/** Says so if nchan was not there. */
+function nchan({ peers }: Circumstances): string {
+  if (peers.some(({ name }) => name === NCHAN_WITH_REDIS)) return "";
+  return " nchan with Redis was not measured: its package is not installed here.";
 }
 
 /** Says so if servers under full load did not get their core, because the machine had other work. */
