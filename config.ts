@@ -169,8 +169,10 @@ function readFileSettings(
         const childWritten = isMapping(written) ? written[name] : undefined;
         if (Object.hasOwn(properties, name)) visit(childPath, child, childWritten);
         else if (KEYS.has(childPath)) {
-          problems.push(`${childPath} must be nested, each word a level, got one key (${source})`);
-        } else problems.push(describeUnknown(childPath, paths, ".", source));
+          problems.push(
+            `${childPath} must be nested, with one level per word, got one key (${source})`,
+          );
+        } else problems.push(describeUnknown("key", childPath, paths, ` in ${source}`));
       }
     } else if (value !== null) { // An empty file or section leaves everything at its default.
       problems.push(
@@ -213,7 +215,7 @@ function readEnvSettings(
     if (!name.startsWith("RELAY_")) continue;
     const path = paths.get(name);
     if (path) settings.push({ path, value, source: `variable ${name}` });
-    else problems.push(describeUnknown(name, [...paths.keys()], "_", "environment"));
+    else problems.push(describeUnknown("variable", name, [...paths.keys()]));
   }
   return settings;
 }
@@ -247,7 +249,7 @@ function parseText({ path, value, source }: TextSetting): Setting {
 }
 
 /** Finds keys that do not go together, and which source set the last of them. */
-function findConflicts({ server, metrics }: Config, settings: Setting[]): string[] {
+function findConflicts({ server, relay, cluster, metrics }: Config, settings: Setting[]): string[] {
   const problems: string[] = [];
   const last = (...paths: string[]) => settings.findLast(({ path }) => paths.includes(path))!;
   if (server.unix_socket) {
@@ -266,6 +268,13 @@ function findConflicts({ server, metrics }: Config, settings: Setting[]): string
     const setting = { ...last("server.port", "metrics.port"), path: "metrics.port" };
     problems.push(describeProblem(setting, "another port than server.port"));
   }
+  if (cluster.servers.length > 0 && cluster.retention_seconds < relay.history_seconds) {
+    const setting = last("relay.history_seconds", "cluster.retention_seconds");
+    const want = setting.path === "relay.history_seconds"
+      ? `at most cluster.retention_seconds, ${cluster.retention_seconds}`
+      : `at least relay.history_seconds, ${relay.history_seconds}`;
+    problems.push(describeProblem(setting, want));
+  }
   return problems;
 }
 
@@ -280,18 +289,18 @@ function describeProblem({ path, value, source }: Setting, want: string): string
   return `${path} must be ${want}, got ${shown}${describeRepair(path, value)} (${source})`;
 }
 
-/** Names the nearest known key: one that ends in the same word, or else the one with the fewest typing errors. */
+/** Says that a name is unknown, and which known name is meant: one with the same last word, or the most similar one. */
 function describeUnknown(
+  what: "key" | "variable",
   name: string,
   known: string[],
-  separator: string,
-  source: string,
+  where = "",
 ): string {
+  const separator = what === "key" ? "." : "_";
   const word = separator + name.split(separator).at(-1);
-  const nearest = known.find((each) => each.endsWith(word)) ??
-    closestString(name, known);
+  const meant = known.find((each) => each.endsWith(word)) ?? closestString(name, known);
   const shown = /^[\w.-]+$/.test(name) ? name : JSON.stringify(name);
-  return `${shown} is not a known key, the nearest is ${nearest} (${source})`;
+  return `Unknown ${what} ${shown}${where} (did you mean ${meant}?)`;
 }
 
 /** Sets the value at a path such as `server.port`, and returns the tree. */

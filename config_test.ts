@@ -43,7 +43,7 @@ Deno.test("config.yaml holds exactly the defaults, key for key", async () => {
   assertEquals(JSON.stringify(parse(text)), JSON.stringify(DEFAULT_CONFIG));
 });
 
-Deno.test("loadConfig lets the file win over defaults, the environment over the file, flags over both", async () => {
+Deno.test("loadConfig prefers flags to the environment, the environment to the file, and the file to defaults", async () => {
   const yaml = "server: {port: 1, hostname: file}\nlimits: {max_connections: 1}";
   const env = { RELAY_SERVER_PORT: "2", RELAY_SERVER_HOSTNAME: "env", HOME: "/" };
   const { settings } = parseFlags(["--port", "3"]);
@@ -54,12 +54,12 @@ Deno.test("loadConfig lets the file win over defaults, the environment over the 
   assertEquals(origin, `${file}, ${sources}`);
 });
 
-Deno.test("loadConfig tells which keys were set, be it to their defaults", async () => {
+Deno.test("loadConfig says which keys were set, even to their defaults", async () => {
   const { explicit } = await load("server: {port: 8443}", { env: { RELAY_RELAY_ECHO: "true" } });
   assertEquals(explicit, new Set(["server.port", "relay.echo"]));
 });
 
-Deno.test("loadConfig runs with the defaults where there is no config.yaml", async () => {
+Deno.test("loadConfig uses the defaults if there is no config.yaml", async () => {
   const before = Deno.cwd();
   Deno.chdir(directory);
   try {
@@ -73,7 +73,7 @@ Deno.test("loadConfig runs with the defaults where there is no config.yaml", asy
   }
 });
 
-Deno.test("loadConfig turns text from the environment into the type that is wanted", async () => {
+Deno.test("loadConfig turns text from the environment into the type of the key", async () => {
   const { config } = await load("", {
     env: {
       RELAY_SERVER_TLS_ENABLED: "true",
@@ -108,14 +108,14 @@ metrics:
   const env = { RELAY_LOG_LEVL: "info", RELAY_PORT: "1", RELAY_SERVER_PORT: "0x10" };
   const flags = parseFlags(["--port", "70000", "--metrics-prot=1", "now", "--config="]);
   assertEquals(await problemsOf(yaml, { env, flags: flags.settings, problems: flags.problems }), [
-    "--metrics-prot is not a known flag, the nearest is --metrics-port (command line)",
-    "now is not understood, the relay takes flags only (command line)",
+    "Unknown flag --metrics-prot (did you mean --metrics-port?)",
+    "now is not a flag, and the relay takes only flags (command line)",
     "--config must have a value, got none (command line)",
-    "port is not a known key, the nearest is server.port (relay.yaml)",
-    "server.prot is not a known key, the nearest is server.port (relay.yaml)",
+    "Unknown key port in relay.yaml (did you mean server.port?)",
+    "Unknown key server.prot in relay.yaml (did you mean server.port?)",
     'server.tls must be a mapping of keys to values, got [ "yes" ] (relay.yaml)',
-    "RELAY_LOG_LEVL is not a known key, the nearest is RELAY_LOG_LEVEL (environment)",
-    "RELAY_PORT is not a known key, the nearest is RELAY_SERVER_PORT (environment)",
+    "Unknown variable RELAY_LOG_LEVL (did you mean RELAY_LOG_LEVEL?)",
+    "Unknown variable RELAY_PORT (did you mean RELAY_SERVER_PORT?)",
     'server.port must be a whole number from 0 to 65535, got "http" (relay.yaml)',
     "limits.max_connections must be a whole number from 1 to 1000000, got -1 (relay.yaml)",
     "limits.max_message_bytes must be a whole number from 1 to 67108864, got 1.5 (relay.yaml)",
@@ -129,9 +129,9 @@ metrics:
   ]);
 });
 
-Deno.test("parseFlags lets only one thing be asked for, but help always", () => {
+Deno.test("parseFlags allows only one action, and help in any case", () => {
   assertEquals(parseFlags(["--print-config", "--check"]).problems, [
-    "--print-config and --check must each stand alone (command line)",
+    "--print-config and --check cannot be combined (command line)",
   ]);
   assertEquals(parseFlags(["--help", "--check"]), { ...parseFlags(["--help"]) });
 });
@@ -183,7 +183,7 @@ Deno.test("loadConfig says which origins and networks it can use", async () => {
   }
 });
 
-Deno.test("loadConfig takes every origin that a client may really send", async () => {
+Deno.test("loadConfig accepts every origin that a real client sends", async () => {
   const allowed_origins = [
     "*",
     "null",
@@ -224,9 +224,9 @@ Deno.test("loadConfig says how a parameter for the token may be named", async ()
   }
 });
 
-Deno.test("loadConfig tells a key that is written as one word from an unknown one", async () => {
+Deno.test("loadConfig recognizes a nested key that is written as one word", async () => {
   assertEquals(await problemsOf("server.port: 80"), [
-    "server.port must be nested, each word a level, got one key (relay.yaml)",
+    "server.port must be nested, with one level per word, got one key (relay.yaml)",
   ]);
 });
 
@@ -237,7 +237,7 @@ Deno.test("loadConfig shows line and column of a YAML error", async () => {
   ]);
 });
 
-Deno.test("loadConfig refuses numbers with a leading zero, which some read as octal", async () => {
+Deno.test("loadConfig refuses numbers with a leading zero, which some programs read as octal", async () => {
   const wanted = "server.port must be a whole number from 0 to 65535 without a leading zero";
   for (const text of ["010001", "08443", "00", "+010"]) {
     assertEquals(await problemsOf(`server:\n  port: ${text}\n`), [
@@ -259,7 +259,7 @@ Deno.test("loadConfig refuses numbers with a leading zero, which some read as oc
   assertEquals([config.server.port, config.shutdown.delay_seconds], [0, 0.5]);
 });
 
-Deno.test("loadConfig says which line a tab indents", async () => {
+Deno.test("loadConfig says which line is indented with a tab", async () => {
   for (
     const text of ["server:\n\tport: 1\n", "server:\n  \tport: 1\n", "server: # x\r\n\t\tport: 1"]
   ) {
@@ -293,7 +293,7 @@ Deno.test("loadConfig names a file that is missing, unreadable, not text, or not
   ]);
 });
 
-Deno.test("loadConfig refuses a Unix socket with TLS or a shared port, and lets it take no port", async () => {
+Deno.test("loadConfig refuses a Unix socket with TLS or a shared port", async () => {
   const tls = "server: {unix_socket: relay.sock, tls: {enabled: true}}";
   assertEquals(await problemsOf(tls), [
     'server.unix_socket must be empty where server.tls.enabled is true, got "relay.sock" (relay.yaml)',
@@ -339,7 +339,7 @@ Deno.test("loadConfig says which NATS servers it can use, and shows no passwords
       ["nats://a, tls://b", "all nats:// or all tls://"],
       [
         "nats://alice:secret@a, nats://b",
-        "URLs with one user and one password for all",
+        "URLs that all have the same user and password",
         "nats://…@a, nats://b",
       ],
     ]
@@ -354,7 +354,7 @@ Deno.test("loadConfig says which NATS servers it can use, and shows no passwords
   assertEquals((await load("", { env })).config.cluster.servers, servers);
 });
 
-Deno.test("loadConfig says what the cluster may be named, and when it takes a CA", async () => {
+Deno.test("loadConfig checks the name of the cluster, and whether its CA is used", async () => {
   for (const text of ["", "a.b", "a b", "*", ">", "x".repeat(65)]) {
     const shown = text.length > 60 ? `"${text.slice(0, 60)}"... 5 more characters` : `"${text}"`;
     assertEquals(await problemsOf(`cluster: {name: "${text}"}`), [
@@ -368,11 +368,11 @@ Deno.test("loadConfig says what the cluster may be named, and when it takes a CA
   await load("cluster: {tls_ca_file: ca.pem, servers: [tls://a, tls://b]}");
 });
 
-Deno.test("loadConfig is not taken in by names that every object has", async () => {
+Deno.test("loadConfig treats names that every object has as unknown", async () => {
   assertEquals(await problemsOf("__proto__: {port: 1}\nserver: {constructor: 1, toString: 2}"), [
-    "__proto__ is not a known key, the nearest is server (relay.yaml)",
-    "server.constructor is not a known key, the nearest is server.hostname (relay.yaml)",
-    "server.toString is not a known key, the nearest is server.hostname (relay.yaml)",
+    "Unknown key __proto__ in relay.yaml (did you mean server?)",
+    "Unknown key server.constructor in relay.yaml (did you mean server.hostname?)",
+    "Unknown key server.toString in relay.yaml (did you mean server.hostname?)",
   ]);
 });
 
@@ -399,7 +399,7 @@ Deno.test("config/schema.json is what --print-schema prints", async () => {
   assertEquals(await Deno.readTextFile("config/schema.json"), stdout);
 });
 
-Deno.test("config/schema.json lets editors accept the files that are here, and mark what is wrong", async () => {
+Deno.test("config/schema.json lets editors accept the project's files, and mark mistakes", async () => {
   const validates = new Ajv2020().compile(
     JSON.parse(await Deno.readTextFile("config/schema.json")),
   );
@@ -414,16 +414,16 @@ Deno.test("config/schema.json lets editors accept the files that are here, and m
   }
 });
 
-Deno.test("parseFlags says what it cannot understand", () => {
+Deno.test("parseFlags names arguments that it cannot understand", () => {
   assertEquals(parseFlags(["--check=false", "--", "--port", "1"]).problems, [
-    "--port is not understood, the relay takes flags only (command line)",
-    "1 is not understood, the relay takes flags only (command line)",
+    "--port is not a flag, and the relay takes only flags (command line)",
+    "1 is not a flag, and the relay takes only flags (command line)",
     '--check must have no value, got "false" (command line)',
   ]);
   assertEquals(parseFlags(["-h"]).action, "help");
 });
 
-Deno.test("parseFlags takes the first action in its order, and the last value given", () => {
+Deno.test("parseFlags uses the first action in its order, and the last value of a flag", () => {
   assertEquals(parseFlags(["--version", "--help"]).action, "help");
   assertEquals(parseFlags(["--check", "--print-config"]).action, "print-config");
   assertEquals(parseFlags([]), { action: "run", file: undefined, settings: [], problems: [] });

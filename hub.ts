@@ -9,7 +9,9 @@
  */
 
 import { type Cause, type Connection, type Ending, EVICTIONS } from "./hub/connection.ts";
-import type { Eviction, Member, Membership } from "./hub/connection.ts";
+import type { Eviction, Member, Membership, Post } from "./hub/connection.ts";
+import { type Author, Guest, type Posted } from "./hub/author.ts";
+import { Guests } from "./hub/guests.ts";
 import { Courier } from "./hub/courier.ts";
 import { Tracked } from "./hub/member.ts";
 import { History } from "./hub/history.ts";
@@ -31,7 +33,9 @@ export {
   EVICTIONS,
   type Member,
   type Membership,
+  type Post,
 } from "./hub/connection.ts";
+export type { Posted } from "./hub/author.ts";
 export type { Replay, Retention } from "./hub/history.ts";
 export type { HubOptions, HubStats, SharedOrder, ShutdownReport } from "./hub/options.ts";
 export type { Batch, Frames, Order, Ordered, Section } from "./hub/order.ts";
@@ -103,11 +107,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     (room) => this.#turn(room),
     () => this.#afterTurns(),
   );
+  readonly #guests: Guests<Message, Data>;
   readonly #paused = new Set<Tracked<Message, Data>>();
   #closed: PromiseWithResolvers<void> | undefined;
 
   #connections = 0;
   #disconnections = 0;
+  #postedMessages = 0;
   readonly #tally = {
     messages: 0,
     receivedBytes: 0,
@@ -126,6 +132,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   constructor(options: HubOptions<Message, Data>) {
     this.#options = options;
     const { echo = true, maxBatchDeliveries = Infinity, slowClient = "disconnect" } = options;
+    this.#guests = new Guests(options.maxMessagesPerSecond);
     this.#history = options.history
       ? new History(options.history, (room) => this.#dropIfVacant(room))
       : null;
@@ -144,6 +151,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
         echo,
         rooms: this.#rooms,
         arrived: this.#arrived,
+        open: this.#history ? (name) => this.#rooms.get(name) ?? this.#open(name) : null,
         wake: (room) => this.#turns.wake(room),
       }, this.#tally)
       : null;
@@ -182,22 +190,33 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     if (!sender.mayTalk) return this.#evict(sender, "role");
     if (bytes > this.#options.maxMessageBytes) return this.#evict(sender, "too_big");
     if (!this.#keepsRate(sender)) return this.#evict(sender, "rate");
-    const { room } = sender, { queue } = room.source;
-    queue.push(sender.line ??= new Line(sender), message, bytes);
-    if (queue.length === 1) {
-      this.#courier?.collect(room);
-      this.#turns.wake(room);
-    }
+    this.#enqueue(sender, message, bytes);
     this.#boundQueue(sender);
   }
 
+  /**
+   * Takes in a message of somebody who is no member: what was said of {@link Hub.publish}, but that too large a
+   * message is the caller's to refuse, and that the sender is told what became of it.
+   */
+  async post({ room, address, message, bytes }: Post<Message>): Promise<Posted> {
+    const now = this.#now();
+    if (this.#closed) return "shutdown";
+    if (!this.#guests.keepsRate(address, now)) return "rate";
+    if (this.#queued.bytes + bytes > this.#maxQueuedBytes) return "full";
+    const guest = this.#guests.enter(this.#rooms.get(room) ?? this.#open(room));
+    this.#enqueue(guest, message, bytes);
+    const outcome = await guest.outcome;
+    if (outcome === "placed") this.#postedMessages++;
+    return outcome;
+  }
+
   wants(room: string): boolean {
-    return this.#rooms.has(room);
+    return this.#history !== null || this.#rooms.has(room);
   }
 
   /** Takes the next batch of the shared order, which is delivered like one of the hub's own. */
-  deliver(batch: Batch, own: boolean): void {
-    this.#courier!.arrive(batch, own);
+  deliver(batch: Batch, own: boolean, ageMilliseconds: number): void {
+    this.#courier!.arrive(batch, own, this.#now() - ageMilliseconds);
   }
 
   /**
@@ -207,6 +226,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   expel(ending: Ending & Eviction): Parting {
     const members = [...this.#members()];
     for (const member of members) this.leave(member, ending);
+    this.#guests.refuse("cluster");
     this.#history?.clear();
     for (const room of this.#rooms.values()) {
       if (room.source instanceof SharedSource) room.source.forget();
@@ -235,7 +255,9 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
    * then.
    */
   expire(unixMilliseconds: number): void {
-    this.#history?.trim(this.#now());
+    const now = this.#now();
+    this.#history?.trim(now);
+    this.#guests.sweep(now);
     for (const member of this.#members()) {
       if (member.connection.expires <= unixMilliseconds) this.#evict(member, "expired");
     }
@@ -285,6 +307,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       member.connection.terminate();
       this.leave(member, "terminated");
     }
+    this.#guests.refuse("shutdown");
     return { ...this.#report };
   }
 
@@ -303,6 +326,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       connections: this.#connections,
       disconnections: this.#disconnections,
       ...this.#tally,
+      postedMessages: this.#postedMessages,
       historyBytes: this.#history?.bytes ?? 0,
       evictions: { ...this.#evictions },
       queuedMessages: [...this.#rooms.values()].reduce(
@@ -337,6 +361,14 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     this.#rooms.delete(room.name);
   }
 
+  #enqueue(sender: Author<Message, Data>, message: Message, bytes: number): void {
+    const { room } = sender, { queue } = room.source;
+    queue.push(sender.line ??= new Line(sender), message, bytes);
+    if (queue.length > 1) return;
+    this.#courier?.collect(room);
+    this.#turns.wake(room);
+  }
+
   #keepsRate(sender: Tracked<Message, Data>): boolean {
     const { maxMessagesPerSecond } = this.#options;
     if (maxMessagesPerSecond === undefined) return true;
@@ -369,10 +401,15 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     return line!.bytes <= (this.#queued.bytes > this.#maxQueuedBytes ? QUANTUM_BYTES : FLOOD_BYTES);
   }
 
-  /** Forgets what a sender has waiting, and evicts it. */
-  #shed(line: Line<Message, Tracked<Message, Data>>): void {
-    line.sender.room.source.queue.drop(line);
-    if (line.sender.present) this.#evict(line.sender, this.orderAnswers ? "rate" : "cluster");
+  /** Forgets what somebody has waiting, and evicts a member. */
+  #shed(line: Line<Message, Author<Message, Data>>): void {
+    const { sender } = line;
+    sender.room.source.queue.drop(line);
+    const why = this.orderAnswers ? "rate" : "cluster";
+    if (sender instanceof Guest) sender.settle(why);
+    else if ((sender as Tracked<Message, Data>).present) {
+      this.#evict(sender as Tracked<Message, Data>, why);
+    }
   }
 
   #evict(member: Tracked<Message, Data>, ending: Ending & Eviction): void {

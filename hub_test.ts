@@ -66,7 +66,7 @@ Deno.test("Hub sends the messages of one turn as one batch", async () => {
   assertEquals(alice.connection.heard, ["1", "2", "3"]);
 });
 
-Deno.test("Hub without echo leaves out the sender, and nothing else changes", async () => {
+Deno.test("Hub without echo leaves out the sender, and changes nothing else", async () => {
   const { hub, join } = setUp({ echo: false, maxBatchDeliveries: Infinity });
   const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
   for (
@@ -306,6 +306,7 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
     droppedMessages: 0,
     queuedMessages: 0,
     replayedMessages: 0,
+    postedMessages: 0,
     historyBytes: 0,
     rooms: 1,
     backlogBytes: 42,

@@ -25,10 +25,10 @@ const EXIT = { ok: 0, failed: 1, misconfigured: 2, SIGINT: 130, SIGTERM: 143 } a
 
 type Signal = "SIGINT" | "SIGTERM";
 
-/** Does what the command line asks for, and returns the exit code. */
+/** Performs the action of the command line, and returns the exit code. */
 async function main(flags: Flags): Promise<number> {
   if (flags.action === "help") return print(HELP);
-  switch (flags.problems.length === 0 && flags.action) { // Problems are for loadConfig to report.
+  switch (flags.problems.length === 0 && flags.action) { // loadConfig reports the problems.
     case "version":
       return print(`relay ${VERSION} (deno ${Deno.version.deno})\n`);
     case "print-schema":
@@ -45,7 +45,7 @@ async function main(flags: Flags): Promise<number> {
   }
 }
 
-/** Tries all that a start needs, except the ports: another relay may listen on them. */
+/** Tries everything that a start needs, except the ports, on which another relay may listen. */
 async function check({ config, explicit }: LoadedConfig): Promise<number> {
   await checkPath(config.server.unix_socket);
   await loadAccess(config.server);
@@ -54,7 +54,7 @@ async function check({ config, explicit }: LoadedConfig): Promise<number> {
   return print(`ok${note}\n`);
 }
 
-/** Checks the certificate; an expired one can be served, so it is worth a note and no more. */
+/** Checks the certificate. An expired one can be served, so it is only worth a note. */
 async function certificateNote(tls: LoadedConfig["config"]["server"]["tls"]): Promise<string> {
   if (!tls.enabled) return "";
   const { expires } = await loadCertificate(tls);
@@ -66,7 +66,7 @@ async function certificateNote(tls: LoadedConfig["config"]["server"]["tls"]): Pr
 async function run({ config, explicit, origin }: LoadedConfig): Promise<number> {
   setUpLog(config.log);
   logUnhandledRejections();
-  const signalled = firstSignal(); // Before the start, so that a signal stops it in order even then.
+  const signalled = firstSignal(); // Before the start, so that a signal during the start stops the relay in order.
   const relay = await start(config, explicit);
   if (Deno.build.os !== "windows") {
     Deno.addSignalListener("SIGHUP", () => void relay.reload());
@@ -90,7 +90,7 @@ async function run({ config, explicit, origin }: LoadedConfig): Promise<number> 
  */
 const ECHO_MILLISECONDS = 200;
 
-/** Resolves with the first signal to stop; the second one ends the process at once. */
+/** Resolves with the first signal to stop. A second signal ends the process at once. */
 function firstSignal(): Promise<Signal> {
   return new Promise((resolve) => {
     let first: number | undefined;
@@ -107,8 +107,8 @@ function firstSignal(): Promise<Signal> {
 }
 
 /**
- * Logs rejections that nothing handles, and keeps the process alive: a text message of more than about
- * 512 MiB in fragments makes one inside Deno that nothing else can catch.
+ * Logs unhandled rejections and keeps the process alive. A text message of more than about 512 MiB in
+ * fragments causes one inside Deno that nothing else can catch.
  */
 function logUnhandledRejections(): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
@@ -141,12 +141,12 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
   );
   if (anyOrigin && !wantsTokens(server)) {
     log.warn(
-      "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file can change that",
+      "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file restrict that",
     );
   }
 }
 
-/** Names the cluster, and the largest message if its servers decide that. */
+/** Names the cluster, and the largest message if the NATS servers decide that. */
 function describeCluster(
   { cluster, maxMessageBytes }: Relay,
   { limits }: LoadedConfig["config"],
@@ -158,7 +158,7 @@ function describeCluster(
   return `${cluster.name} at ${cluster.engine}${limit}`;
 }
 
-/** Says in words who may join. */
+/** Says which clients may join. */
 function whoMayJoin(server: LoadedConfig["config"]["server"]): string {
   if (!wantsTokens(server)) return "anyone";
   const listeners = server.without_token === "listen" ? ", and listeners without one," : "";

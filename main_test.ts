@@ -9,7 +9,7 @@ const { path: directory } = await sharedTempFolder();
 
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
-Deno.test("program takes one Ctrl-C that arrives twice as one", async () => {
+Deno.test("program treats one Ctrl-C that arrives twice as one", async () => {
   await using program = await Program.start();
   await using alice = await connect(program);
   program.signal("SIGINT");
@@ -44,15 +44,15 @@ Deno.test("program ends with 2 on a bad configuration and lists every problem wi
     2,
     "",
     `Cannot use the configuration: 4 problems
-  --prot is not a known flag, the nearest is --port (command line)
-  limit is not a known key, the nearest is limits (bad.yaml)
+  Unknown flag --prot (did you mean --port?)
+  Unknown key limit in bad.yaml (did you mean limits?)
   server.port must be a whole number from 0 to 65535, got "http" (bad.yaml)
   log.level must be one of debug, info, warn, error, got "x" (variable RELAY_LOG_LEVEL)
 `,
   ]);
 });
 
-Deno.test("program says in one line of text where it is, and in its last how it ended", async () => {
+Deno.test("program says in its first line where it listens, and in its last line how it ended", async () => {
   await using program = new Process({ command: RELAY, args: FREE_PORTS });
   await until(() => /Relay at .*\n/.test(program.stderr), "the line about its start", 60);
   const line = program.stderr.split("\n").find((each) => each.includes("Relay at"))!;

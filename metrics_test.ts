@@ -17,6 +17,7 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
     "websocket_connections_total",
     "websocket_disconnections_total",
     "websocket_messages_total",
+    "websocket_published_messages_total",
     "websocket_received_bytes_total",
     "websocket_deliveries_total",
     "websocket_sent_bytes_total",
@@ -50,7 +51,7 @@ Deno.test("metrics have every series from the start, all counters at 0", async (
   assertEquals(metrics.get(build), 1);
 });
 
-Deno.test("metrics count what happened", async () => {
+Deno.test("metrics count events", async () => {
   await using relay = await startRelay({ limits: { max_message_bytes: 10, max_connections: 3 } });
   const [alice, bob, cathy] = await connectAll(relay, 3);
   await assertRejects(() => connect(relay));
@@ -117,7 +118,7 @@ Deno.test("metrics show the backlog of a client that does not read", async () =>
   assertEquals(metrics.get("websocket_backlog_bytes_max"), backlog);
 });
 
-Deno.test("metrics port answers what it should and nothing else", async () => {
+Deno.test("metrics port answers its own paths and no others", async () => {
   await using relay = await startRelay();
   const ask = async (path: string, init?: RequestInit) => {
     const response = await fetch(`${relay.metricsUrl}${path}`, init);
@@ -125,12 +126,12 @@ Deno.test("metrics port answers what it should and nothing else", async () => {
   };
   assertEquals(await ask("healthz"), [200, "ok\n"]);
   assertEquals(await ask("readyz"), [200, "ready\n"]);
-  assertEquals(await ask("nothing"), [404, "there are /, /metrics, /healthz and /readyz\n"]);
+  assertEquals(await ask("nothing"), [404, "use /, /metrics, /healthz or /readyz\n"]);
   assertEquals(await ask("metrics", { method: "POST" }), [405, "use GET\n"]);
   assertEquals(await ask("healthz", { method: "HEAD" }), [200, ""]);
 });
 
-Deno.test("metrics port makes who asks without end wait, and nobody else", async () => {
+Deno.test("metrics port makes a client that asks too often wait, and no other client", async () => {
   await using relay = await startRelay();
   const ask = () => fetch(`${relay.metricsUrl}healthz`).then((response) => response.text());
   const started = performance.now();
@@ -141,12 +142,12 @@ Deno.test("metrics port makes who asks without end wait, and nobody else", async
   assert(performance.now() - started > 240, "nobody waited");
 });
 
-Deno.test("metrics switched off have no port", async () => {
+Deno.test("metrics have no port if they are disabled", async () => {
   await using relay = await startRelay({ metrics: { enabled: false } });
   assertEquals(relay.metricsUrl, null);
 });
 
-Deno.test("promtool finds nothing to say about the metrics", async () => {
+Deno.test("promtool finds nothing wrong with the metrics", async () => {
   if (!await has("promtool", "prometheus")) return;
   await using relay = await startRelay();
   await using alice = await connect(relay);

@@ -32,11 +32,11 @@ export interface RelayStats extends HubStats {
   rejections: Record<Rejection, number>;
 }
 
-/** The cluster of a relay. */
+/** The cluster that a relay belongs to. */
 export interface RelayCluster {
   /** Its name. */
   readonly name: string;
-  /** What carries its messages, without passwords; for example `nats://10.0.0.5:4222`. */
+  /** The servers that carry its messages, without passwords, for example `nats://10.0.0.5:4222`. */
   readonly engine: string;
 }
 
@@ -48,17 +48,17 @@ export interface Relay extends AsyncDisposable {
   readonly metricsUrl: string | null;
   /** The cluster that it is in; `null` if it is alone. */
   readonly cluster: RelayCluster | null;
-  /** The bytes of the largest message: fewer than configured where no more fit the servers of the cluster. */
+  /** The bytes of the largest message: less than configured if the servers of the cluster take less. */
   readonly maxMessageBytes: number;
-  /** Resolves with the reason if a listener ends that nobody stopped; the relay is then of no more use. */
+  /** Resolves with the reason if a listener ends by itself. The relay is then of no more use. */
   readonly died: Promise<string>;
   /** Takes a snapshot of the numbers. */
   stats(): RelayStats;
-  /** Reads the files of the certificate, the tokens and the keys again; the old ones stay where the new are wrong. */
+  /** Reads certificate, tokens and keys again. What cannot be used is logged, and the old one stays. */
   reload(): Promise<void>;
   /**
-   * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, tells every client to go
-   * away and waits for them, at most `shutdown.timeout_seconds`. Later calls join the first.
+   * Shuts down: admits nobody any more, waits for `shutdown.delay_seconds`, closes every client, and waits for
+   * them, at most `shutdown.timeout_seconds`. Later calls return the promise of the first one.
    */
   stop(): Promise<ShutdownReport>;
 }
@@ -66,10 +66,10 @@ export interface Relay extends AsyncDisposable {
 /** No key. */
 const NOTHING: ReadonlySet<string> = new Set();
 
-/** How often it is looked for tokens that have expired, and for history that is too old. */
+/** The time between looking for expired tokens, and for history that is too old. */
 const EXPIRY_MILLISECONDS = 1000;
 
-/** The time that each part has to end once the clients are gone, so that one stuck peer or file costs little. */
+/** The time that each part has to end when the clients are gone, so that a stuck peer or file costs little. */
 const LISTENER_GRACE_SECONDS = 1;
 
 /**
@@ -105,7 +105,7 @@ export async function start(
     case "native":
       return await startOn(native, config, explicit);
     case "ws": {
-      const { ws } = await import("./transport/ws/ws.ts"); // Its library is loaded only where it is used.
+      const { ws } = await import("./transport/ws/ws.ts"); // The library is loaded only if it is used.
       return await startOn(ws, config, explicit);
     }
   }
@@ -134,6 +134,7 @@ async function startWith<Message, Data>(
 ): Promise<Relay> {
   const parts = wire(transport, config, files, bus);
   try {
+    await parts.link?.start(parts.hub); // Whoever is admitted may ask for the history.
     const listeners = await listen(transport, config, files, parts);
     warnOfFewDescriptors(config.limits.max_connections, transport.spareDescriptors);
     warnOfExpiry(files.certificate, config.server.tls.cert_file);
@@ -142,11 +143,12 @@ async function startWith<Message, Data>(
     return run(config, files, parts, listeners, cluster);
   } catch (error) {
     parts.metrics[Symbol.dispose]();
+    await parts.link?.stop();
     throw error;
   }
 }
 
-/** The files beside the configuration; the certificate may be replaced while the relay runs. */
+/** The contents of other files. The certificate may be replaced while the relay runs. */
 interface Files {
   certificate: Certificate | null;
   readonly access: Access;
@@ -160,18 +162,18 @@ async function load({ server }: Config): Promise<Files> {
 }
 
 /**
- * Loads the bus over NATS and its libraries. In one piece the path would tell Deno to download them before
- * it runs anything; bundlers put the pieces together.
+ * Loads the bus over NATS and its libraries. Deno would download them before it runs anything if the path were
+ * in one piece. Bundlers put the pieces together.
  */
 function importNats(): Promise<Engine<Config["cluster"]>> {
   return import("./cluster" + "/nats.ts");
 }
 
-/** Connects to the cluster, if there is one; the libraries for that are loaded only then. */
-async function connect({ cluster }: Config): Promise<Bus | null> {
+/** Connects to the cluster, if there is one. Only then are its libraries loaded. */
+async function connect({ cluster, relay }: Config): Promise<Bus | null> {
   if (cluster.servers.length === 0) return null;
   const { connectBus } = await importNats();
-  return await connectBus(cluster).catch(blameFile);
+  return await connectBus(cluster, relay.history_seconds).catch(blameFile);
 }
 
 /** Throws what went wrong with a cluster: a file that cannot be used is a problem of the configuration. */
@@ -219,7 +221,7 @@ function fitMessages(
   ]);
 }
 
-/** The parts of a relay, which know each other through functions only. */
+/** The parts of a relay, which know each other only through functions. */
 interface Parts<Message, Data> {
   readonly hub: Hub<Message, Data>;
   readonly admission: Admission;
@@ -267,7 +269,7 @@ function wire<Message, Data>(
   return { hub, admission, metrics, link };
 }
 
-/** Tells why nobody is admitted, in words for health checks; `null` if clients are. */
+/** Says for health checks why nobody is admitted; `null` if clients are. */
 function troubleOf({ admission, link }: Pick<Parts<unknown, unknown>, "admission" | "link">) {
   if (admission.draining) return "shutting down";
   return link?.trouble ? `cluster ${link.trouble}` : null;
@@ -278,6 +280,11 @@ interface Listeners {
   readonly metrics: Listener | null;
 }
 
+/** Loads the page for browsers, where it is wanted. */
+async function loadDemoPage({ demo_page }: Config["server"]) {
+  return demo_page ? (await import("./transport/http/demo_page.ts")).answerBrowser : undefined;
+}
+
 async function listen<Message, Data>(
   transport: Transport<Message, Data>,
   config: Config,
@@ -286,13 +293,14 @@ async function listen<Message, Data>(
 ): Promise<Listeners> {
   const { server, limits, metrics } = config;
   const { hub, admission } = parts;
+  const answerBrowser = await loadDemoPage(server);
   const relay = await bind("server", config, (address) =>
     transport.listen({
       admit: (request, peer) =>
         answerHealth(
           { method: request.method, path: pathOf(request.target) ?? "" },
           troubleOf(parts),
-        ) ?? admission.admit(request, peer),
+        ) ?? answerBrowser?.(request) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
       address,
@@ -325,10 +333,10 @@ function run<Message, Data>(
 ): Relay {
   const { hub, admission, link } = parts;
   const { relay: listener } = listeners;
-  link?.start(hub);
-  const expiry = server.auth_keys_file || relay.history_seconds > 0
-    ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
-    : undefined;
+  const expiry =
+    server.auth_keys_file || relay.history_seconds > 0 || limits.max_messages_per_second
+      ? setInterval(() => hub.expire(Date.now()), EXPIRY_MILLISECONDS)
+      : undefined;
   const watcher = files.certificate && listener.replaceCertificate
     ? watchCertificate(server.tls, files.certificate, (next) => {
       listener.replaceCertificate!(next);
@@ -357,7 +365,7 @@ function run<Message, Data>(
     if (wantsTokens(server)) await reloadTokens(admission, server);
     if (watcher) await watcher.check();
     else if (files.certificate) {
-      log.warn("A new certificate needs a restart with server.transport native");
+      log.warn("With server.transport native, a new certificate needs a restart");
     }
   }
   let reloading = Promise.resolve();
@@ -377,7 +385,7 @@ function run<Message, Data>(
     maxMessageBytes: limits.max_message_bytes,
     died: Promise.race(died),
     stats: () => ({ ...hub.stats(), rejections: admission.rejections() }),
-    reload: () => reloading = reloading.then(reload), // One after the other, so that the last one wins.
+    reload: () => reloading = reloading.then(reload), // One after the other, so that the last one counts.
     stop,
     [Symbol.asyncDispose]: async () => void await stop(),
   };
@@ -387,17 +395,17 @@ async function reloadTokens(admission: Admission, server: Config["server"]): Pro
   try {
     admission.access = await loadAccess(server);
     const files = [server.auth_tokens_file, server.auth_keys_file].filter(Boolean).join(" and ");
-    log.info("Tokens read again from {files}", { files });
+    log.info("Tokens reloaded from {files}", { files });
   } catch (error) {
     const reason = error instanceof ConfigError ? error.problems.join("; ") : String(error);
     log.error("Tokens not replaced: {reason}", { reason });
   }
 }
 
-/** What an operator may want to know of each client; what happens to all of them is one line elsewhere. */
+/** The causes that are logged for each client. Those that affect all clients have a line of their own. */
 const LOGGED_CAUSES: readonly Cause[] = ["slow", "rate", "too_big", "role", "idle"];
 
-/** Logs an end; of listeners that send, who may be strangers without end, one a minute for each address. */
+/** Logs why a client left. Listeners that send may be strangers, so they get one line per minute and address. */
 function logLeave(peer: string, cause: Cause, reminders: Reminders): void {
   const known = cause === "role" && !reminders.due(peer.replace(/:\d+$/, ""));
   if (LOGGED_CAUSES.includes(cause) && !known) {
@@ -407,13 +415,13 @@ function logLeave(peer: string, cause: Cause, reminders: Reminders): void {
   }
 }
 
-/** A relay that runs out of descriptors turns clients away without a word, so it should be full before. */
+/** Warns if descriptors run out before the relay is full, because then clients are refused without an answer. */
 function warnOfFewDescriptors(maxConnections: number, spare: number): void {
   const limit = descriptorLimit();
   if (limit === null || maxConnections + spare <= limit) return;
   log.warn(
     "limits.max_connections is {maxConnections}, but this process may open only {limit} files; " +
-      "raise the limit (ulimit -n) or lower the key",
+      "raise the limit (ulimit -n) or lower the setting",
     { maxConnections, limit },
   );
 }
@@ -427,13 +435,13 @@ function warnOfExpiry(certificate: Certificate | null, file: string): void {
   });
 }
 
-/** On `native` strangers can take every file descriptor, and clients that do not read cannot be ended. */
+/** Warns of `native` on a public address: strangers can take every descriptor, and stuck clients stay. */
 function warnOfStrangers({ transport, hostname, unix_socket }: Config["server"]): void {
   if (transport !== "native" || unix_socket || /^(localhost|127\..*|\[?::1\]?)$/i.test(hostname)) {
     return;
   }
   log.warn(
-    "server.transport native is meant for trusted networks and for proxies in front of it; " +
-      "set it to ws where strangers can reach the port",
+    "server.transport native is meant for trusted networks, or for use behind a proxy; " +
+      "set it to ws if strangers can reach the port",
   );
 }

@@ -117,7 +117,7 @@ for (const transport of ["native", "ws"] as const) {
     });
   }
 
-  Deno.test(`relay on ${transport} counts a message's size in UTF-8 and evicts who sends too big a one`, async () => {
+  Deno.test(`relay on ${transport} counts a message's size in UTF-8 and evicts the sender of one that is too big`, async () => {
     await using relay = await start({ limits: { max_message_bytes: 6 } });
     await using bob = await connect(relay);
     for (const [fits, tooBig] of [["€€", "€€e"], ["sixsix", "seven77"]]) {
@@ -137,7 +137,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 
   for (const [what, end] of LAST_WORDS) {
-    Deno.test(`relay on ${transport} passes on what came in one packet before ${what}, but not to its sender`, async () => {
+    Deno.test(`relay on ${transport} passes on a message that came in one packet with ${what}, but not to its sender`, async () => {
       await using relay = await start({ limits: { max_message_bytes: 6 } });
       await using bob = await connect(relay);
       using alice = await RawClient.join(relay);
@@ -168,7 +168,7 @@ for (const transport of ["native", "ws"] as const) {
     await bob.close();
   });
 
-  Deno.test(`relay on ${transport} never has more than max_connections, however many ask at once`, async () => {
+  Deno.test(`relay on ${transport} never has more than max_connections, however many clients ask at once`, async () => {
     await using relay = await start({ limits: { max_connections: 10 } });
     const raw = await Promise.all(Array.from({ length: 40 }, () => RawClient.open(relay)));
     const answers = await Promise.all(raw.map((client) => client.ask(handshake())));
@@ -191,7 +191,7 @@ for (const transport of ["native", "ws"] as const) {
     });
   }
 
-  Deno.test(`relay on ${transport} answers health checks on its own port, whatever tokens it wants`, async () => {
+  Deno.test(`relay on ${transport} answers health checks on its own port, with or without tokens`, async () => {
     await using folder = await tempFolder();
     const tokens = `${folder.path}/tokens`;
     await Deno.writeTextFile(tokens, "a-good-token\n");
@@ -244,7 +244,7 @@ for (const transport of ["native", "ws"] as const) {
     assert(after < 5 * before, `a message took ${after} ms, and ${before} ms before cathy froze`);
   });
 
-  Deno.test(`relay on ${transport} tells 50 clients that it shuts down, after what was still queued for them`, async () => {
+  Deno.test(`relay on ${transport} tells 50 clients that it shuts down, after it has sent everything queued`, async () => {
     const relay = await start();
     const clients = await connectAll(relay, 50);
     for (const client of clients) client.send("last words");
@@ -309,7 +309,7 @@ for (const transport of ["native", "ws"] as const) {
     });
   }
 
-  Deno.test(`relay on ${transport} names an address at which it answers`, async () => {
+  Deno.test(`relay on ${transport} logs an address at which it answers`, async () => {
     await using four = await start({ server: { hostname: "0.0.0.0" } });
     assertEquals(new URL(four.url).hostname, "127.0.0.1");
     await using both = await start({ server: { hostname: "::" } });

@@ -1,5 +1,5 @@
 /**
- * What a client may do: by its token, or without one.
+ * What a client may do with its token, or without one.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { EVERY_ROOM } from "./rooms.ts";
 import type { JudgeSigned, loadSignedTokens } from "./signed_tokens.ts";
 import { loadTokens } from "./tokens.ts";
 
-/** What is imported late. */
+/** The parts of the module that are imported only when they are needed. */
 type SignedTokens = { loadSignedTokens: typeof loadSignedTokens };
 
 /** What a client may do while it is connected. */
@@ -24,29 +24,29 @@ export interface Grant {
 
 /** Why a client may do nothing, in words for the log and not for the client. */
 export interface Denial {
-  /** What is wrong; it repeats nothing of a token. */
+  /** What is wrong. It never repeats a part of a token. */
   readonly denied: string;
 }
 
-/** What a token, or the lack of one, comes to. */
+/** The result of judging a token, or the lack of one. */
 export type Verdict = Grant | Denial;
 
-/** Judges a token, or that there is none; a promise only where a signature has to be checked. */
+/** Judges a token, or the lack of one. It is a promise only if a signature has to be checked. */
 export type Access = (token: string | null) => Verdict | Promise<Verdict>;
 
-/** What somebody may do without an end and in every room. */
+/** A grant without an end, for every room. */
 const TALK: Grant = { mayTalk: true, rooms: EVERY_ROOM, expires: Infinity };
 const LISTEN: Grant = { ...TALK, mayTalk: false };
 
-/** Tells whether clients need a token for all that they may do. */
+/** Tells whether clients need a token to do everything. */
 export function wantsTokens({ auth_tokens_file, auth_keys_file }: Config["server"]): boolean {
   return auth_tokens_file !== "" || auth_keys_file !== "";
 }
 
 /**
- * Reads who may join, and who may talk.
+ * Reads the files that say which clients may join, and which of them may talk.
  *
- * @throws {ConfigError} If the file of tokens or that of keys cannot be used.
+ * @throws {ConfigError} If the file of tokens or the file of keys cannot be used.
  */
 export async function loadAccess(server: Config["server"]): Promise<Access> {
   if (!wantsTokens(server)) return () => TALK;
@@ -56,22 +56,22 @@ export async function loadAccess(server: Config["server"]): Promise<Access> {
     loadSigned(auth_keys_file),
   );
   return (token) => {
-    if (token === null) return without_token === "listen" ? LISTEN : { denied: "there is none" };
+    if (token === null) return without_token === "listen" ? LISTEN : { denied: "it sent none" };
     const role = roleOf?.(token);
     if (role) return role === "talk" ? TALK : LISTEN;
     return judgeSigned?.(token) ?? { denied: "it is not in the file" };
   };
 }
 
-/** Reads the keys of signed tokens, if there are any; the library for them is loaded only then. */
+/** Reads the keys of signed tokens, if there are any. Only then is their library loaded. */
 async function loadSigned(file: string): Promise<JudgeSigned | null> {
   if (file === "") return null;
-  // In one piece the path would tell Deno to download the library before it runs anything.
+  // Deno downloads what it finds in a whole path before it runs anything, so this path has two parts.
   const { loadSignedTokens }: SignedTokens = await import("./signed" + "_tokens.ts");
   return await loadSignedTokens(file);
 }
 
-/** Waits for both, so that the problems of both are told at once. */
+/** Waits for both, so that the problems of both are reported at once. */
 async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
   const [a, b] = await Promise.allSettled([first, second]);
   if (a.status === "fulfilled" && b.status === "fulfilled") return [a.value, b.value];

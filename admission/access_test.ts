@@ -36,7 +36,7 @@ for (const transport of ["native", "ws"] as const) {
     return await startRelay({ ...rest, server: { transport, auth_keys_file, ...server } });
   };
 
-  Deno.test(`relay on ${transport} takes signed tokens beside those of the file, each with its role`, async () => {
+  Deno.test(`relay on ${transport} accepts signed tokens next to those of the file, each with its role`, async () => {
     await using relay = await start({ server: { auth_tokens_file: tokens } });
     const join = (token: string) => connect(relay, { headers: bearer(token) });
     const alice = await join(await issuer.token({ role: "talk" }));
@@ -52,7 +52,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll([alice, cathy]);
   });
 
-  Deno.test(`relay on ${transport} finds a signed token wherever a token may be`, async () => {
+  Deno.test(`relay on ${transport} finds a signed token in every place for tokens`, async () => {
     await using relay = await start({ server: { auth_token_parameter: "token" } });
     const token = await issuer.token();
     const offered = { "Sec-WebSocket-Protocol": `relay, bearer.${token}` };
@@ -67,7 +67,7 @@ for (const transport of ["native", "ws"] as const) {
     }
   });
 
-  Deno.test(`relay on ${transport} answers a wrong token alike, whatever is wrong with it`, async () => {
+  Deno.test(`relay on ${transport} gives every wrong token the same answer`, async () => {
     await using relay = await start({ server: { without_token: "listen" } });
     const wrong = [
       forge({ alg: "none" }, { exp: fromNow(60) }, ""),
@@ -104,7 +104,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals((await ask(relay, {})).status, 101);
   });
 
-  Deno.test(`relay on ${transport} keeps who has a token for other rooms out`, async () => {
+  Deno.test(`relay on ${transport} refuses a client with a token for other rooms`, async () => {
     await using relay = await start();
     const status = async (rooms: string[]) =>
       (await ask(relay, bearer(await issuer.token({ rooms })))).status;
@@ -128,7 +128,7 @@ for (const transport of ["native", "ws"] as const) {
     await alice.close();
   });
 
-  Deno.test(`relay on ${transport} takes the keys of now, and keeps who came by earlier ones`, async () => {
+  Deno.test(`relay on ${transport} uses the new keys, and keeps clients that joined with earlier ones`, async () => {
     const auth_keys_file = await keysOf(issuer);
     await using relay = await start({ server: { auth_keys_file } });
     const statuses = async () => [
@@ -151,7 +151,7 @@ for (const transport of ["native", "ws"] as const) {
     await alice.close();
   });
 
-  Deno.test(`relay on ${transport} takes no seat too many though tokens are checked at once`, async () => {
+  Deno.test(`relay on ${transport} never takes too many seats, even if tokens are checked at once`, async () => {
     await using relay = await start({ limits: { max_connections: 3 } });
     const token = await issuer.token();
     const clients = await Promise.allSettled(
@@ -165,7 +165,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("relay says why it refused a token once a minute for each address, and never the token", async () => {
+Deno.test("relay logs why it refused a token once a minute per address, and never the token", async () => {
   const env = {
     RELAY_SERVER_AUTH_KEYS_FILE: await keysOf(issuer),
     RELAY_SERVER_AUTH_TOKENS_FILE: tokens,
@@ -178,7 +178,7 @@ Deno.test("relay says why it refused a token once a minute for each address, and
     ["192.0.2.2", await stranger.token(), "its signature is wrong"],
     ["192.0.2.3", await issuer.token({ rooms: ["/team"] }), "it is for other rooms"],
     ["192.0.2.3", await issuer.token({ rooms: ["/team"] }), "it is for other rooms"],
-    ["192.0.2.1", "simpl", "it is no signed token, and in no file of tokens"],
+    ["192.0.2.1", "simpl", "it is not a signed token, and not in the token file"],
   ];
   for (const [address, token] of wrong) {
     await ask(program, { ...bearer(token), "X-Forwarded-For": address });
@@ -193,8 +193,8 @@ Deno.test("relay says why it refused a token once a minute for each address, and
       ["WARN", "192.0.2.2", "its signature is wrong"],
       ["WARN", "192.0.2.3", "it is for other rooms"],
       ["DEBUG", "192.0.2.3", "it is for other rooms"],
-      ["DEBUG", "192.0.2.1", "it is no signed token, and in no file of tokens"],
-      ["WARN", "192.0.2.4", "there is none"],
+      ["DEBUG", "192.0.2.1", "it is not a signed token, and not in the token file"],
+      ["WARN", "192.0.2.4", "it sent none"],
     ],
   );
   for (const [, token] of wrong) {
@@ -202,26 +202,26 @@ Deno.test("relay says why it refused a token once a minute for each address, and
   }
 });
 
-Deno.test("loadAccess tells the problems of both files at once", async () => {
+Deno.test("loadAccess reports the problems of both files at once", async () => {
   const auth_tokens_file = `${directory}/no-tokens`, auth_keys_file = `${directory}/no-keys`;
   const { problems }: ConfigError = await assertRejects(
     () => loadAccess({ ...DEFAULT_CONFIG.server, auth_tokens_file, auth_keys_file }),
     ConfigError,
   );
   assertEquals(problems, [
-    `server.auth_tokens_file must be a file with one token a line, got ${auth_tokens_file}: no such file`,
+    `server.auth_tokens_file must be a file with one token per line, got ${auth_tokens_file}: no such file`,
     `server.auth_keys_file must be a file of keys (JWKS), got ${auth_keys_file}: no such file`,
   ]);
 });
 
-Deno.test("loadAccess judges at once what needs no signature to be checked", async () => {
+Deno.test("loadAccess judges tokens at once if no signature has to be checked", async () => {
   const { server } = DEFAULT_CONFIG;
   const open = await loadAccess(server);
   assertEquals(open("anything"), { mayTalk: true, rooms: ["/*"], expires: Infinity });
   const auth_keys_file = await keysOf(issuer);
   const both = await loadAccess({ ...server, auth_tokens_file: tokens, auth_keys_file });
   assertEquals(both("simple"), open(null));
-  assertEquals(both(null), { denied: "there is none" });
+  assertEquals(both(null), { denied: "it sent none" });
   assertEquals(both("x".repeat(9000)), { denied: "it has more than 8192 bytes" });
   const judged = both(await issuer.token());
   assert(judged instanceof Promise);

@@ -27,21 +27,23 @@ import type { Replay } from "./request.ts";
 
 export type { Rejection } from "./handshake.ts";
 
-/** The place of a client that was admitted, from then until it has left. */
+/** The place of an admitted client, until it has left. */
 export interface Seat {
-  /** The client as the logs name it, for example `192.0.2.7:51034`. */
+  /** The client's name in the log, for example `192.0.2.7:51034`. */
   readonly peer: string;
-  /** The room that it asked for, a path. */
+  /** The client's own address. */
+  readonly address: string;
+  /** The path of the room that it asked for. */
   readonly room: string;
-  /** What the client wants to hear of the past; `null` for nothing. */
+  /** The part of the history that the client asks for; `null` for none. */
   readonly replay: Replay | null;
   /** The subprotocol to answer; `null` for none. */
   readonly subprotocol: string | null;
   /** Whether the client may send messages. */
   readonly mayTalk: boolean;
-  /** When its time is over, in milliseconds of Unix time; `Infinity` for never. */
+  /** When its membership ends, in milliseconds of Unix time; `Infinity` for never. */
   readonly expires: number;
-  /** Lets another client have the seat; calls after the first do nothing. */
+  /** Gives the seat back. Only the first call has an effect. */
   release(): void;
 }
 
@@ -67,20 +69,20 @@ export interface AdmissionOptions {
   cutOff?(): boolean;
 }
 
-/** A request that was read, and whose it is. */
+/** A parsed request, and its client. */
 interface Arrival {
   readonly handshake: Handshake;
-  /** The client's own address, which its seat counts for. */
+  /** The client's own address, for which its seat counts. */
   readonly address: string;
-  /** The client as the logs name it. */
+  /** The client's name in the log. */
   readonly peer: string;
 }
 
-/** How many seats are taken, by what they count for. */
+/** The numbers of taken seats, by a name such as an address or a room. */
 class Seats {
   readonly #taken = new Map<string, number>();
 
-  /** The number of those for which at least one is. */
+  /** The number of names with at least one seat. */
   get size(): number {
     return this.#taken.size;
   }
@@ -100,11 +102,11 @@ class Seats {
   }
 }
 
-/** Decides over requests, and counts the seats that are taken. */
+/** Decides about requests, and counts taken seats. */
 export class Admission {
   /** Whether a shutdown has begun. */
   draining = false;
-  /** Judges the tokens of those who come from now on. */
+  /** Judges the tokens of future requests. */
   access: Access;
   readonly #options: AdmissionOptions;
   readonly #policy: Policy;
@@ -133,9 +135,9 @@ export class Admission {
   }
 
   /**
-   * Takes a seat for a request, or says why it may not join. Who comes through a Unix socket has no address
-   * (`null`), and a running number takes the place of its port. A promise only where a signature has to be
-   * checked; the seat is taken after that, so it has to be released if the client has gone meanwhile.
+   * Takes a seat for a request, or says why it may not join. A client that comes through a Unix socket has
+   * no address (`null`); it gets a running number instead of a port. The result is a promise only if a
+   * signature has to be checked. The caller has to release the seat if the client has gone in the meantime.
    */
   admit(request: HandshakeRequest, end: Peer | null): Seat | Refusal | Promise<Seat | Refusal> {
     const peer = end ?? { hostname: UNIX, port: ++this.#unixRequests };
@@ -157,7 +159,7 @@ export class Admission {
       : this.#decide(arrival, verdict);
   }
 
-  /** Takes a seat for a client whose token was judged, or says why it may not join. */
+  /** Takes a seat for a client with a judged token, or says why it may not join. */
   #decide(arrival: Arrival, verdict: Verdict): Seat | Refusal {
     const refusal = refuseClient(arrival.handshake, verdict, this.#stateFor(arrival));
     if (!refusal) return this.#seat(arrival, verdict as Grant);
@@ -190,8 +192,9 @@ export class Admission {
     let free = false;
     return {
       peer,
+      address,
       room,
-      replay: handshake.replay as Replay | null, // Anything else was refused.
+      replay: handshake.replay as Replay | null, // Everything else was refused.
       subprotocol: handshake.subprotocol,
       mayTalk,
       expires,
@@ -205,7 +208,7 @@ export class Admission {
     };
   }
 
-  /** Counts a request that was refused before there was anything to decide about. */
+  /** Counts a request that was refused before admission saw it. */
   countRejection(reason: Rejection): void {
     this.#rejections[reason]++;
   }
@@ -217,7 +220,7 @@ export class Admission {
 
   #logOrigin(origin: string): void {
     if (!this.#refusedOrigins.due(origin)) return;
-    log.warn("Refused a page of origin {origin}; server.allowed_origins says which may connect", {
+    log.warn("Refused a page of origin {origin}, which is not in server.allowed_origins", {
       origin: JSON.stringify(origin.slice(0, 200)),
     });
   }
@@ -226,12 +229,12 @@ export class Admission {
     if (this.#refusedAddresses.due(address)) {
       log.warn("Refused {peer} for its token: {why}", { peer, why });
     } else {
-      log.debug("Refused {peer} for its token, like another of its address: {why}", { peer, why });
+      log.debug("Refused {peer} for its token, like others from its address: {why}", { peer, why });
     }
   }
 }
 
-/** Names a client; behind a proxy by its own address and that of the connection. */
+/** Names a client; behind a proxy, by its own address and the address of the connection. */
 function nameOf(address: string, { hostname, port }: Peer): string {
   const bare = hostname.replace(/^::ffff:(?=[\d.]+$)/i, "");
   const peer = bare.includes(":") ? `[${bare}]:${port}` : `${bare}:${port}`;

@@ -8,7 +8,7 @@ const { path: directory } = await sharedTempFolder();
 const tokens = `${directory}/tokens`;
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`relay on ${transport} lets nobody take a seat with a handshake that fails`, async () => {
+  Deno.test(`relay on ${transport} frees the seat of a handshake that fails`, async () => {
     // A process of its own, since on `native` the platform never lets go of a client that vanishes.
     const env = { RELAY_SERVER_TRANSPORT: transport, RELAY_LIMITS_MAX_CONNECTIONS: "3" };
     await using program = await Program.start({ env });
@@ -26,7 +26,7 @@ for (const transport of ["native", "ws"] as const) {
     for (const client of clients) client.reset();
   });
 
-  Deno.test(`relay on ${transport} takes a token from the parameter that was named, and logs none`, async () => {
+  Deno.test(`relay on ${transport} takes a token from the configured parameter, and never logs it`, async () => {
     await Deno.writeTextFile(tokens, "secret-1+x\n");
     const env = {
       RELAY_SERVER_TRANSPORT: transport,
@@ -48,7 +48,7 @@ for (const transport of ["native", "ws"] as const) {
     assert(!program.stderr.includes("secret"), program.stderr);
   });
 
-  Deno.test(`relay on ${transport} reads its tokens again on SIGHUP, keeps clients, and logs no token`, async () => {
+  Deno.test(`relay on ${transport} reads its tokens again on SIGHUP, keeps its clients, and logs no token`, async () => {
     await Deno.writeTextFile(tokens, "old-secret\n");
     const env = {
       RELAY_SERVER_TRANSPORT: transport,
@@ -63,7 +63,7 @@ for (const transport of ["native", "ws"] as const) {
 
     await Deno.writeTextFile(tokens, "new-secret\n");
     program.signal("SIGHUP");
-    await until(() => program.logged("Tokens read again from"), "the new tokens");
+    await until(() => program.logged("Tokens reloaded from"), "the new tokens");
     assertEquals((await ask(program, young)).status, 101);
     assertEquals((await ask(program, old)).status, 401);
     alice.send(frame(OPCODE.text, "still here"));
@@ -78,10 +78,10 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("program says at the start who may connect, and warns when anyone may from any page", async () => {
+Deno.test("program says at the start who may connect, and warns if anyone may from any page", async () => {
   await using open = await Program.start();
   assertMatch(open.stderr, /anyone may connect from any web page/);
-  const warning = "server.allowed_origins and server.auth_tokens_file can change that";
+  const warning = "server.allowed_origins and server.auth_tokens_file restrict that";
   await until(() => open.logged(warning), "the warning");
   await Deno.writeTextFile(tokens, "secret-1\n");
   const env = {

@@ -17,7 +17,7 @@ for (const transport of ["native", "ws"] as const) {
     return startRelay({ ...rest, server: { transport, ...server } });
   };
 
-  Deno.test(`relay on ${transport} lets pages of allowed origins in, and what is no browser`, async () => {
+  Deno.test(`relay on ${transport} admits pages of allowed origins, and clients other than browsers`, async () => {
     const allowed_origins = [
       "https://good.example",
       "http://localhost:8000",
@@ -46,7 +46,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(relay.stats().rejections.origin, foreign.length);
   });
 
-  Deno.test(`relay on ${transport} wants a token where it has a file of them, and never sends one back`, async () => {
+  Deno.test(`relay on ${transport} demands a token if it has a file of them, and never sends one back`, async () => {
     await Deno.writeTextFile(tokens, "secret-1\nsecret-2 # bob\n");
     await using relay = await start({ server: { auth_tokens_file: tokens } });
     const bearer = await ask(relay, { Authorization: "Bearer secret-2" });
@@ -123,7 +123,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll([await connect(relay), bob]);
   });
 
-  Deno.test(`relay on ${transport} tells clients behind a trusted proxy apart, and believes nobody else`, async () => {
+  Deno.test(`relay on ${transport} tells clients behind a trusted proxy apart, and trusts no other proxy`, async () => {
     const limits = { max_connections_per_ip: 1 };
     await using trusting = await start({ limits, server: { trusted_proxies: ["127.0.0.0/8"] } });
     const from = (address: string) => ({ "X-Forwarded-For": address });
@@ -153,7 +153,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals([evictions.rate, messages], [1, 6]);
   });
 
-  Deno.test(`relay on ${transport} that drops skips messages for who does not read, until it does`, async () => {
+  Deno.test(`relay on ${transport} with slow_client drop skips messages for a client that does not read, until it does`, async () => {
     const limits = { slow_client: "drop", max_backlog_bytes: 64 * 1024 } as const;
     await using relay = await start({ limits });
     using alice = await RawClient.join(relay);
@@ -186,7 +186,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(new Set(heard).size, heard.length);
   });
 
-  Deno.test(`relay on ${transport} without echo leaves out the sender, and nothing else changes`, async () => {
+  Deno.test(`relay on ${transport} without echo leaves out the sender, and changes nothing else`, async () => {
     await using relay = await start({ relay: { echo: false } });
     const clients = await connectAll(relay, 3);
     const [alice, bob, cathy] = clients;
@@ -201,7 +201,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("relay takes the tokens that it was told to read last, though an earlier file takes longer", async () => {
+Deno.test("relay uses the tokens of the last reload, even if an earlier one takes longer", async () => {
   const fifo = `${tokens}.fifo`, fresh = `${tokens}.fresh`, file = `${tokens}.slow`;
   await Deno.writeTextFile(file, "first\n");
   await using relay = await startRelay({ server: { auth_tokens_file: file } });
@@ -222,7 +222,7 @@ Deno.test("relay takes the tokens that it was told to read last, though an earli
   assertEquals((await ask(relay, { Authorization: "Bearer fresh" })).status, 101);
 });
 
-Deno.test("relay names a refused origin once, with the key to change, however often it comes", async () => {
+Deno.test("relay logs a refused origin once, with the key to change", async () => {
   const env = { RELAY_SERVER_ALLOWED_ORIGINS: "https://good.example" };
   await using program = await Program.start({ env });
   for (let i = 0; i < 5; i++) await ask(program, { Origin: "https://evil.example" });
@@ -232,7 +232,7 @@ Deno.test("relay names a refused origin once, with the key to change, however of
   assertEquals(warnings.length, 2, program.stderr);
   assertMatch(
     warnings[0],
-    /page of origin "https:\/\/evil\.example"; server\.allowed_origins says/,
+    /page of origin "https:\/\/evil\.example", which is not in server\.allowed_origins/,
   );
   assert(warnings[1].length < 400, warnings[1]);
 });

@@ -1,15 +1,15 @@
 /**
- * Whose connection is it? The address of a client, also behind trusted proxies.
+ * The address of a client, also behind trusted proxies.
  *
  * @module
  */
 
 import ipaddr from "ipaddr.js";
 
-/** The name of who comes through a Unix socket: in the logs, and among those that are trusted. */
+/** The name of clients that come through a Unix socket, in the log and in the list of trusted proxies. */
 export const UNIX = "unix";
 
-/** Networks whose proxies are believed. */
+/** The networks of trusted proxies. */
 export class TrustedProxies {
   readonly #networks: readonly [ipaddr.IPv4 | ipaddr.IPv6, number][];
   readonly #unix: boolean;
@@ -23,11 +23,11 @@ export class TrustedProxies {
 
   /**
    * Finds the client's address: the peer's, or, if that is a trusted proxy, the rightmost untrusted one
-   * of `X-Forwarded-For`. Where that header cannot be understood, the last proxy that can counts.
+   * of `X-Forwarded-For`. If a part of that header cannot be understood, the last proxy before it counts.
    *
    * @param peer The other end of the connection, for example `192.0.2.7`, `::ffff:192.0.2.7` or `unix`.
    * @param forwardedFor The header, several joined by commas; `null` if there is none.
-   * @returns The address in its shortest form, IPv4 also where it was mapped into IPv6.
+   * @returns The address in its shortest form; IPv4 that was mapped to IPv6 is IPv4 again.
    */
   clientOf(peer: string, forwardedFor: string | null): string {
     let address = parse(peer);

@@ -41,7 +41,7 @@ const CASES: [what: string, request: string, native: number, ws: number][] = [
 ];
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`relay on ${transport} answers handshakes of real devices by what they ask for`, async () => {
+  Deno.test(`relay on ${transport} answers handshakes of real devices`, async () => {
     await using relay = await startRelay({ server: { transport } });
     for (const [what, request, native, ws] of CASES) {
       using client = await RawClient.open(relay);
@@ -52,7 +52,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("relay on ws takes heads of up to 64 KiB, and answers 431 beyond", async () => {
+Deno.test("relay on ws accepts heads of up to 64 KiB, and answers larger ones with 431", async () => {
   await using relay = await startRelay({ server: { transport: "ws" } });
   using client = await RawClient.open(relay);
   const head = await client.ask(handshake({ Cookie: "x".repeat(64 * 1024) }));

@@ -1,6 +1,6 @@
 /**
- * The handshake: a request to join, read once, and the pure decision about it, the same for every
- * transport.
+ * The handshake: a request to join, or to publish one message, read once, and the pure decision about it,
+ * the same for every transport.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export const REJECTIONS = [
 /** One reason for which a request may not join. */
 export type Rejection = typeof REJECTIONS[number];
 
-/** A request as a platform hands it over. */
+/** A request as a platform passes it on. */
 export interface HandshakeRequest {
   /** The method in upper case. */
   readonly method: string;
@@ -44,13 +44,13 @@ export interface HandshakeRequest {
   readonly target: string;
   /** How many headers there are. */
   readonly headers: number;
-  /** How many of them are `Host`; one where the protocol wants none. */
+  /** How many of them are `Host`; 1 if the protocol does not need one. */
   readonly hosts: number;
   /** Reads a header by its name in lower case; `null` if the request has none. */
   header(name: string): string | null;
 }
 
-/** What a request says about joining. */
+/** What a request says about joining, or about publishing. */
 export interface Handshake {
   /** The method in upper case. */
   readonly method: string;
@@ -66,35 +66,35 @@ export interface Handshake {
   readonly version: string | null;
   /** `Sec-WebSocket-Key`. */
   readonly key: string | null;
-  /** The subprotocols that it offers, in its order, tokens among them. */
+  /** The subprotocols that it offers, in its order, including tokens. */
   readonly subprotocols: readonly string[];
   /** The subprotocol to answer (RFC 6455 §4.2.2): never a token; `null` for none. */
   readonly subprotocol: string | null;
-  /** The token, from `Authorization` (RFC 6750 §2.1), from the subprotocols, or from the query if that may be. */
+  /** The token from `Authorization` (RFC 6750 §2.1), the subprotocols, or the query if that is allowed. */
   readonly token: string | null;
-  /** What it wants to hear of the past; `null` for nothing, and in words what is wrong with what it asks for. */
+  /** The part of the history that it asks for; `null` for none, or a text that says what is wrong with it. */
   readonly replay: Replay | string | null;
-  /** The page that connects; browsers always say it (RFC 6455 §10.2). */
+  /** The origin of the page that connects, which browsers always send (RFC 6455 §10.2). */
   readonly origin: string | null;
 }
 
-/** What the relay understands of a handshake besides the protocol itself. */
+/** What the relay understands of a handshake in addition to the protocol. */
 export interface Dialect {
-  /** The subprotocols that it knows besides `relay`. */
+  /** The subprotocols that it knows in addition to `relay`. */
   readonly subprotocols: readonly string[];
   /** The query parameter that may hold a token; empty for none. */
   readonly auth_token_parameter: string;
 }
 
-/** What decides over a request by itself. */
+/** The settings that decide about a request by itself. */
 export interface Policy {
-  /** Whether each path is a room of its own; else there is only `/`. */
+  /** Whether each path is a room of its own; otherwise `/` is the only room. */
   readonly rooms: boolean;
   /** Tells whether pages of an origin may connect. */
   allowsOrigin(origin: string): boolean;
 }
 
-/** The state of the relay that decides whether a client that may join can. */
+/** The state of the relay, which decides whether there is a place for a client. */
 export interface RelayState {
   /** Whether a shutdown has begun. */
   readonly draining: boolean;
@@ -102,17 +102,17 @@ export interface RelayState {
   readonly cutOff: boolean;
   /** Members, and clients that are about to become members. */
   readonly connected: number;
-  /** How many of both there may be. */
+  /** The limit for both. */
   readonly maxConnections: number;
-  /** Whether nobody is in the room that the client asks for. */
+  /** Whether the room that the client asks for is empty. */
   readonly roomIsNew: boolean;
   /** How many rooms there are. */
   readonly rooms: number;
-  /** How many there may be. */
+  /** The limit for rooms. */
   readonly maxRooms: number;
-  /** How many members come from the request's address, clients that are about to be members among them. */
+  /** How many members, and clients that are about to become members, come from the request's address. */
   readonly connectedFromAddress: number;
-  /** How many there may be from one address. */
+  /** The limit for one address. */
   readonly maxConnectionsPerAddress: number;
 }
 
@@ -134,10 +134,10 @@ export const UNREADABLE: Refusal = bad(
   "the request could not be understood",
 );
 
-/** The most bytes that the head of a request may have, on a transport that can say so. */
+/** The largest head of a request in bytes, on a transport that can limit it. */
 export const MAX_HEAD_BYTES = 64 * 1024;
 
-/** The most headers that a request may have. */
+/** The largest number of headers that a request may have. */
 export const MAX_HEADERS = 100;
 
 /** The refusal of a request whose head is over {@link MAX_HEAD_BYTES}. */
@@ -146,8 +146,13 @@ export const HEAD_TOO_LARGE: Refusal = bad(
   `the head of a request must have at most ${MAX_HEAD_BYTES} bytes`,
 );
 
-/** The subprotocol that is always known, and asks for no more than the relay does: browsers send tokens beside it. */
+/** The subprotocol that the relay always knows. It changes nothing; browsers offer it next to a token. */
 const SUBPROTOCOL = "relay";
+
+/** Tells whether a request is to publish its body. */
+export function isPost({ method, upgrade }: Pick<Handshake, "method" | "upgrade">): boolean {
+  return method === "POST" && !upgrade;
+}
 
 /** Reads what a request says about joining. */
 export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Handshake {
@@ -183,15 +188,15 @@ function readReplay(query: URLSearchParams): Handshake["replay"] {
 }
 
 /**
- * Decides over a request by itself, before its token is judged.
+ * Decides about a request by itself, before its token is judged.
  *
  * The handshake is checked as RFC 6455 §4.2.1 asks, also where a platform does not (the method, the
  * version). The first check that fails decides.
  *
- * @returns The refusal, or `null` if it depends on the token.
+ * @returns The refusal, or `null` if the token decides.
  */
 export function refuseRequest(handshake: Handshake, policy: Policy): Refusal | null {
-  for (const check of REQUEST_CHECKS) {
+  for (const check of isPost(handshake) ? POST_CHECKS : REQUEST_CHECKS) {
     const refusal = check(handshake, policy);
     if (refusal) return refusal;
   }
@@ -199,8 +204,8 @@ export function refuseRequest(handshake: Handshake, policy: Policy): Refusal | n
 }
 
 /**
- * Decides over a client whose request is in order and whose token was judged. The token comes before
- * the state of the relay, so a stranger does not learn whether it is full.
+ * Decides about a client with a correct request and a judged token. The token comes before the state of
+ * the relay, so a stranger does not learn whether the relay is full.
  *
  * @returns The refusal, or `null` if the request may be upgraded.
  */
@@ -211,6 +216,7 @@ export function refuseClient(
 ): Refusal | null {
   if ("denied" in verdict) return unauthorized(handshake);
   if (!allowsRoom(verdict.rooms, handshake.path!)) return FORBIDDEN;
+  if (isPost(handshake) && !verdict.mayTalk) return MAY_LISTEN;
   for (const check of STATE_CHECKS) {
     const refusal = check(state);
     if (refusal) return refusal;
@@ -231,6 +237,9 @@ const REQUEST_CHECKS: readonly typeof refuseRequest[] = [
   checkOrigin,
 ];
 
+/** What of that counts for a message that comes by `POST`. */
+const POST_CHECKS = [checkHeaders, checkPath, checkHost, checkOrigin];
+
 const STATE_CHECKS: readonly ((state: RelayState) => Refusal | null)[] = [
   checkDraining,
   checkCluster,
@@ -239,7 +248,9 @@ const STATE_CHECKS: readonly ((state: RelayState) => Refusal | null)[] = [
   checkAddress,
 ];
 
-const HOW_TO_CONNECT = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
+const HOW_TO_CONNECT =
+  "connect with a WebSocket client, such as new WebSocket(url) in a browser, " +
+  "or POST a message";
 
 function checkHeaders({ headers }: Handshake): Refusal | null {
   if (headers <= MAX_HEADERS) return null;
@@ -252,11 +263,11 @@ const MAX_ROOM_BYTES = 200;
 
 function checkPath({ path, method }: Handshake, { rooms }: Policy): Refusal | null {
   if (path === "/" || method === "CONNECT") return null; // CONNECT names a host, not a path.
-  if (!rooms) return bad(STATUS_CODE.NotFound, "the relay answers on / only");
+  if (!rooms) return bad(STATUS_CODE.NotFound, "the relay answers only on /");
   if (path === null) {
     return bad(STATUS_CODE.BadRequest, "the path must be UTF-8 in percent-encoding");
   }
-  if (hasDots(path)) return bad(STATUS_CODE.BadRequest, "the path must have no segment . or ..");
+  if (hasDots(path)) return bad(STATUS_CODE.BadRequest, "the path must not have a segment . or ..");
   const bytes = new TextEncoder().encode(path).length;
   if (bytes <= MAX_ROOM_BYTES) return null;
   const body = `the path must have at most ${MAX_ROOM_BYTES} bytes, got ${bytes}`;
@@ -265,7 +276,9 @@ function checkPath({ path, method }: Handshake, { rooms }: Policy): Refusal | nu
 
 function checkMethod({ method }: Handshake): Refusal | null {
   if (method === "GET") return null;
-  return bad(STATUS_CODE.MethodNotAllowed, `${HOW_TO_CONNECT}, got ${method}`, { allow: "GET" });
+  return bad(STATUS_CODE.MethodNotAllowed, `${HOW_TO_CONNECT}, got ${method}`, {
+    allow: "GET, POST",
+  });
 }
 
 function checkUpgrade({ upgrade }: Handshake): Refusal | null {
@@ -275,9 +288,11 @@ function checkUpgrade({ upgrade }: Handshake): Refusal | null {
   });
 }
 
-/** Holds a handshake to one `Host` (RFC 9112 §3.2); what else is asked is answered without. */
+/** Demands exactly one `Host` of a handshake (RFC 9112 §3.2); other requests are answered without it. */
 function checkHost({ hosts }: Handshake): Refusal | null {
-  return hosts === 1 ? null : bad(STATUS_CODE.BadRequest, `Host must be there once, got ${hosts}`);
+  return hosts === 1
+    ? null
+    : bad(STATUS_CODE.BadRequest, `there must be exactly one Host header, got ${hosts}`);
 }
 
 function checkVersion({ version }: Handshake): Refusal | null {
@@ -298,10 +313,13 @@ function checkSubprotocols({ subprotocols, subprotocol }: Handshake): Refusal | 
     return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must be a list of names");
   }
   if (new Set(subprotocols).size < subprotocols.length) {
-    return bad(STATUS_CODE.BadRequest, "Sec-WebSocket-Protocol must name each only once");
+    return bad(
+      STATUS_CODE.BadRequest,
+      "Sec-WebSocket-Protocol must name each subprotocol only once",
+    );
   }
   if (subprotocol === null && subprotocols.some((name) => name.startsWith(TOKEN_PREFIX))) {
-    // A token is never answered, and browsers give up where none of what they offer is.
+    // A token is never answered, and browsers give up if none of their subprotocols is answered.
     const how = `offer ${SUBPROTOCOL} beside it: new WebSocket(url, ["relay", "bearer.<token>"])`;
     return bad(STATUS_CODE.BadRequest, `a token must not be the only subprotocol, ${how}`);
   }
@@ -341,6 +359,14 @@ const FORBIDDEN: Refusal = {
   body: "the token is for other rooms",
 };
 
+/** The refusal of a message of somebody who may only listen. */
+const MAY_LISTEN: Refusal = {
+  reason: "role",
+  status: STATUS_CODE.Forbidden,
+  headers: {},
+  body: "not allowed to send",
+};
+
 function checkDraining({ draining }: RelayState): Refusal | null {
   return draining ? unavailable("draining", "the relay is shutting down") : null;
 }
@@ -355,7 +381,7 @@ function checkFull({ connected, maxConnections }: RelayState): Refusal | null {
 
 function checkRooms({ roomIsNew, rooms, maxRooms }: RelayState): Refusal | null {
   if (!roomIsNew || rooms < maxRooms) return null;
-  return unavailable("rooms", "the relay has no place for another room");
+  return unavailable("rooms", "the relay cannot open another room");
 }
 
 function checkAddress(state: RelayState): Refusal | null {

@@ -111,7 +111,7 @@ Deno.test("parseHandshake finds the path in every form of target, whatever host 
   }
 });
 
-Deno.test("parseHandshake finds a token in the query only where a parameter is named", () => {
+Deno.test("parseHandshake finds a token in the query only if a parameter is configured", () => {
   const token = (target: string, parameter: string) => request({}, "GET", target, parameter).token;
   assertEquals(token("/?token=secret", ""), null);
   assertEquals(token("/?=secret", ""), null);
@@ -122,26 +122,27 @@ Deno.test("parseHandshake finds a token in the query only where a parameter is n
   assertEquals(first, "x");
 });
 
-Deno.test("parseHandshake leaves out what is empty in a list of subprotocols", () => {
+Deno.test("parseHandshake ignores empty items in a list of subprotocols", () => {
   for (const offered of ["", " ", ",", "relay,", ", relay ,,"]) {
     const { subprotocols } = request({ "sec-websocket-protocol": offered });
     assertEquals(subprotocols, offered.includes("relay") ? ["relay"] : [], offered);
   }
 });
 
-const HOW = "connect with a WebSocket client, such as new WebSocket(url) in a browser";
+const HOW =
+  "connect with a WebSocket client, such as new WebSocket(url) in a browser, or POST a message";
 const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
   ["another path", request({}, "GET", "/chat"), OPEN, {
     reason: "bad_request",
     status: 404,
     headers: {},
-    body: "the relay answers on / only",
+    body: "the relay answers only on /",
   }],
-  ["another method", request({}, "POST"), OPEN, {
+  ["another method", request({}, "PUT"), OPEN, {
     reason: "bad_request",
     status: 405,
-    headers: { allow: "GET" },
-    body: `${HOW}, got POST`,
+    headers: { allow: "GET, POST" },
+    body: `${HOW}, got PUT`,
   }],
   ["a request without an upgrade", request({ upgrade: undefined }), OPEN, {
     reason: "bad_request",
@@ -158,7 +159,7 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
   ["CONNECT, which has no path", request({}, "CONNECT", "relay.example:443"), OPEN, {
     reason: "bad_request",
     status: 405,
-    headers: { allow: "GET" },
+    headers: { allow: "GET, POST" },
     body: `${HOW}, got CONNECT`,
   }],
   ["more headers than anybody needs", { ...request(), headers: 101 }, OPEN, {
@@ -171,13 +172,13 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
     reason: "bad_request",
     status: 400,
     headers: {},
-    body: "Host must be there once, got 0",
+    body: "there must be exactly one Host header, got 0",
   }],
   ["a handshake with two of them", { ...request(), hosts: 2 }, OPEN, {
     reason: "bad_request",
     status: 400,
     headers: {},
-    body: "Host must be there once, got 2",
+    body: "there must be exactly one Host header, got 2",
   }],
   ["another version", request({ "sec-websocket-version": "8" }), OPEN, {
     reason: "bad_request",
@@ -210,7 +211,7 @@ const CASES: [what: string, Handshake, Relay, ReturnType<typeof refuse>][] = [
       reason: "bad_request",
       status: 400,
       headers: {},
-      body: "Sec-WebSocket-Protocol must name each only once",
+      body: "Sec-WebSocket-Protocol must name each subprotocol only once",
     },
   ],
   [

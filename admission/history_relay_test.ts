@@ -10,7 +10,7 @@ for (const transport of ["native", "ws"] as const) {
     return startRelay({ ...rest, ...changes });
   };
 
-  Deno.test(`relay on ${transport} gives who joins what it asks for, and then all that follows`, async () => {
+  Deno.test(`relay on ${transport} gives a new client the history that it asks for, and then everything that follows`, async () => {
     await using relay = await start();
     const alice = await connect(relay);
     const texts = ["one", "two €", "", "four"];
@@ -28,7 +28,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll([alice, bob, cathy, dave]);
   });
 
-  Deno.test(`relay on ${transport} keeps what was said in a room after all have left it`, async () => {
+  Deno.test(`relay on ${transport} keeps the history of a room after all clients have left it`, async () => {
     await using relay = await start({ relay: { rooms: true, history_seconds: 60 } });
     const alice = await connect(roomOf(relay, "/team"));
     alice.send("for those who come later");
@@ -40,7 +40,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals([await bob.next(), elsewhere.waiting], ["for those who come later", 0]);
   });
 
-  Deno.test(`relay on ${transport} forgets what is older than it is to keep`, async () => {
+  Deno.test(`relay on ${transport} forgets messages that are older than its history`, async () => {
     await using relay = await start({ relay: { history_seconds: 0.1 } });
     await using alice = await connect(relay);
     alice.send("soon forgotten");
@@ -51,7 +51,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await bob.next(), "now");
   });
 
-  Deno.test(`relay on ${transport} replays a message that was sent in its own text of each size`, async () => {
+  Deno.test(`relay on ${transport} replays messages of every size unchanged`, async () => {
     await using relay = await start();
     const sizes = [0, 125, 126, 65_535, 65_536, 300_000];
     const alice = await connect(relay);
@@ -65,7 +65,7 @@ for (const transport of ["native", "ws"] as const) {
     await alice.close();
   });
 
-  Deno.test(`relay on ${transport} refuses to guess what is meant by a wrong last or since`, async () => {
+  Deno.test(`relay on ${transport} refuses a wrong last or since`, async () => {
     for (const relay of [{}, { history_seconds: 0 }]) {
       await using server = await start({ relay });
       const wrong = [

@@ -8,13 +8,13 @@ import { Buffer } from "node:buffer";
 import { importJWK, type JWK } from "jose";
 import { ConfigError } from "../config.ts";
 
-/** A key, and the one algorithm for which it is used: never the one that a token asks for. */
+/** A key, and the only algorithm for which it is used, whatever a token asks for. */
 export interface Key {
-  /** Its name, if it has one. */
+  /** The name of the key, if it has one. */
   readonly kid?: string;
   /** The algorithm (RFC 7518 §3.1). */
   readonly alg: string;
-  /** The key as `jose` takes it. */
+  /** The key in the form that `jose` needs. */
   readonly material: CryptoKey | Uint8Array;
 }
 
@@ -33,8 +33,8 @@ const MIN_SECRET_BYTES = 32;
 const MIN_MODULUS_BITS = 2048;
 
 /**
- * Reads a file of keys (JWKS, RFC 7517 §5). Keys for encryption are left out; every other one has to be
- * of use, so that nobody waits for a key that the relay does not take. No message repeats a key.
+ * Reads a file of keys (JWKS, RFC 7517 §5). Keys for encryption are left out. Every other key has to be
+ * usable, so that nobody relies on a key that the relay ignores. No error message repeats a key.
  *
  * @throws {ConfigError} If the file cannot be read, holds no key, a private, weak or broken one, one of
  * another kind, or two that could not be told apart.
@@ -64,12 +64,12 @@ async function read(file: string): Promise<unknown[]> {
     const { keys } = JSON.parse(text);
     if (Array.isArray(keys)) return keys;
   } catch {
-    // The error of the parser would repeat what stands there.
+    // The parser's own error would repeat a part of the file.
   }
   throw new Error('no JSON of the form {"keys": [...]}');
 }
 
-/** Reads a key, once for each algorithm that it is for, or says what is wrong with it. */
+/** Reads a key, once for each of its algorithms, or says what is wrong with it. */
 async function readKey(value: unknown): Promise<Key[] | string> {
   if (typeof value !== "object" || value === null) return "something other than an object";
   const jwk = value as JWK;
@@ -79,7 +79,7 @@ async function readKey(value: unknown): Promise<Key[] | string> {
   if (!fitting) return "something other than Ed25519, P-256, RSA or oct";
   const algorithms = jwk.alg === undefined ? fitting : fitting.filter((alg) => alg === jwk.alg);
   if (algorithms.length === 0) return `an alg other than ${fitting.join(" or ")}`;
-  if (kid !== undefined && typeof kid !== "string") return "a kid that is no text";
+  if (kid !== undefined && typeof kid !== "string") return "a kid that is not a text";
   if (kty !== "oct" && "d" in jwk) return "a private key, where the public one is enough,";
   try {
     const keys: Key[] = [];
@@ -105,10 +105,10 @@ function findWeakness(material: CryptoKey | Uint8Array, { e }: JWK): string | nu
   return exponent.length === 1 && exponent[0] < 3 ? "an RSA key whose exponent is 1" : null;
 }
 
-/** Tells whether a token could mean a new key as well as one from above. */
+/** Says that a new key cannot be told apart from an earlier one; `null` if it can. */
 function findTwin(keys: readonly Key[], added: readonly Key[]): string | null {
   const twins = added.some(({ kid, alg }) =>
     keys.some((key) => key.kid === kid && key.alg === alg)
   );
-  return twins ? "the kid, or the lack of one, of a key from above" : null;
+  return twins ? "one that cannot be told apart from an earlier key" : null;
 }

@@ -37,7 +37,7 @@ Deno.test("loadKeys takes every kind of key, each for its own algorithms", async
   ]);
 });
 
-Deno.test("loadKeys takes a key for the algorithm that it names, and none for encryption", async () => {
+Deno.test("loadKeys uses a key only for the algorithm that it names, and no key for encryption", async () => {
   const keys = await load({
     more: "is left out",
     keys: [{ ...rsa.jwk, alg: "PS256", use: "sig" }, { ...ec.jwk, alg: "ECDH-ES", use: "enc" }],
@@ -45,7 +45,7 @@ Deno.test("loadKeys takes a key for the algorithm that it names, and none for en
   assertEquals(keys.map(({ alg }) => alg), ["PS256"]);
 });
 
-Deno.test("loadKeys says of each key what is wrong with it, and never repeats one", async () => {
+Deno.test("loadKeys says what is wrong with each key, and never repeats a key", async () => {
   const { publicKey } = await crypto.subtle.generateKey(
     {
       name: "RSASSA-PKCS1-v1_5",
@@ -84,14 +84,14 @@ Deno.test("loadKeys says of each key what is wrong with it, and never repeats on
     "something other than Ed25519, P-256, RSA or oct as key 9 of keys",
     "an alg other than ES256 as key 10 of keys",
     "an alg other than RS256 or PS256 as key 11 of keys",
-    "the kid, or the lack of one, of a key from above as key 12 of keys",
-    "a kid that is no text as key 13 of keys",
+    "one that cannot be told apart from an earlier key as key 12 of keys",
+    "a kid that is not a text as key 13 of keys",
     "something other than an object as key 14 of keys",
     "something other than an object as key 15 of keys",
   ]);
 });
 
-Deno.test("loadKeys takes any text for keys or says what is wrong with it, in words of its own", async () => {
+Deno.test("loadKeys reads any text, or says in its own words what is wrong with it", async () => {
   const field = fc.oneof(
     fc.string(),
     fc.jsonValue(),

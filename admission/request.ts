@@ -8,8 +8,8 @@
 export const TOKEN_PREFIX = "bearer.";
 
 /**
- * Finds a token in `Authorization` (RFC 6750 §2.1) or among the subprotocols; `null` for none. What
- * stands there behind `Bearer` is the token, be it none: who shows one is not taken for who shows nothing.
+ * Finds a token in `Authorization` (RFC 6750 §2.1) or among the subprotocols; `null` for none. The text
+ * after `Bearer` is the token, even if it is empty: such a client has sent a token, a wrong one.
  */
 export function tokenOf(
   authorization: string | null,
@@ -24,16 +24,16 @@ export function tokenOf(
 /** Reads the query of a target. */
 export function queryOf(target: string): URLSearchParams {
   const [, query = ""] = /^[^?#]*\?([^#]*)/.exec(target) ?? [];
-  return new URLSearchParams(query.replaceAll("+", "%2B")); // A plus is a plus: tokens may have it.
+  return new URLSearchParams(query.replaceAll("+", "%2B")); // A plus stays a plus, because tokens may contain it.
 }
 
-/** What a request asks for of the past: at most the last so many messages, or those of the last milliseconds. */
+/** The part of the history that a request asks for: a number of last messages, or a time in milliseconds. */
 export type Replay = { readonly last: number } | { readonly milliseconds: number };
 
 /**
- * Reads `last` and `since` of a query; `null` if neither is there.
+ * Reads `last` and `since` from a query; `null` if it has neither.
  *
- * @throws {RangeError} If a value is no whole number, or both are there, or one twice; the message says which.
+ * @throws {RangeError} If a value is not a whole number, or there is more than one; the message says which.
  */
 export function replayOf(query: URLSearchParams): Replay | null {
   const asked = (["last", "since"] as const).flatMap((name) =>
@@ -51,8 +51,8 @@ export function replayOf(query: URLSearchParams): Replay | null {
 }
 
 /**
- * Finds the path of a target (RFC 9112 §3.2) whatever host it names, decoded once and otherwise as it
- * stands there; `null` for a target without a path, and for one that is not UTF-8 in percent-encoding.
+ * Finds the path of a target (RFC 9112 §3.2), whatever host it names. The path is decoded once and otherwise
+ * unchanged. `null` if the target has no path, or if the path is not UTF-8 in percent-encoding.
  */
 export function pathOf(target: string): string | null {
   const [, origin = "", raw] = /^([a-z][a-z\d+.-]*:\/\/[^/?#]*)?([^?#]*)/i.exec(target)!;
@@ -65,7 +65,7 @@ export function pathOf(target: string): string | null {
   }
 }
 
-/** Tells whether a path has a segment `.` or `..`, which clients and proxies take for a way to another path. */
+/** Tells whether a path has a segment `.` or `..`, which clients and proxies resolve to another path. */
 export function hasDots(path: string): boolean {
   return /(^|\/)\.\.?(\/|$)/.test(path);
 }

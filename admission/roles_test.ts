@@ -19,7 +19,7 @@ for (const transport of ["native", "ws"] as const) {
     return startRelay({ ...rest, server: { transport, auth_tokens_file: tokens, ...server } });
   };
 
-  Deno.test(`relay on ${transport} lets those talk that may, and evicts a listener that sends`, async () => {
+  Deno.test(`relay on ${transport} lets talkers talk, and evicts a listener that sends`, async () => {
     await using relay = await start();
     const alice = await connect(relay, headers("talker"));
     const bob = await connect(relay, headers("speaker"));
@@ -37,7 +37,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll([alice, bob, dave]);
   });
 
-  Deno.test(`relay on ${transport} lets who has no token listen where it is told to, and no wrong token`, async () => {
+  Deno.test(`relay on ${transport} lets clients without a token listen if configured, and refuses wrong tokens`, async () => {
     await using relay = await start({ server: { without_token: "listen" } });
     await using alice = await connect(relay, headers("talker"));
     const bob = await connect(relay);
@@ -57,14 +57,14 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals((await ask(relay, { Authorization: "Basic talker" })).status, 101); // No token.
   });
 
-  Deno.test(`relay on ${transport} lets everybody talk where no tokens are configured`, async () => {
+  Deno.test(`relay on ${transport} lets everybody talk if no tokens are configured`, async () => {
     await using relay = await start({ server: { auth_tokens_file: "", without_token: "listen" } });
     await using alice = await connect(relay);
     alice.send("hello");
     assertEquals(await alice.next(), "hello");
   });
 
-  Deno.test(`relay on ${transport} takes in nothing of a listener, not even one of many messages`, async () => {
+  Deno.test(`relay on ${transport} passes on nothing of a listener, not even one of many messages`, async () => {
     await using relay = await start();
     await using alice = await connect(relay, headers("talker"));
     using bob = await RawClient.join(relay, bearer("listener"));
@@ -76,7 +76,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("relay says who may join, and names a listener that sends once a minute", async () => {
+Deno.test("relay logs who may join, and names a listener that sends once a minute", async () => {
   const env = { RELAY_SERVER_AUTH_TOKENS_FILE: tokens, RELAY_SERVER_WITHOUT_TOKEN: "listen" };
   await using program = await Program.start({ env });
   assertEquals(program.log.at(-1)!.who, "clients with a token, and listeners without one,");

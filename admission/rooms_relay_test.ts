@@ -19,7 +19,7 @@ for (const transport of ["native", "ws"] as const) {
   const get = (relay: { url: string }, target: string, headers = {}) =>
     ask(relay, headers, `GET ${target} HTTP/1.1`);
 
-  Deno.test(`relay on ${transport} keeps rooms apart, and takes paths that decode alike for one`, async () => {
+  Deno.test(`relay on ${transport} keeps rooms apart, and treats paths that decode alike as one room`, async () => {
     await using relay = await start();
     const root = await connect(relay);
     const [alice, bob] = await connectAll(roomOf(relay, "/caf%C3%A9/1"), 2);
@@ -38,7 +38,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(clients.map(({ waiting }) => waiting), [0, 0, 0, 0, 0]);
   });
 
-  Deno.test(`relay on ${transport} has the room / only, unless it is to have more`, async () => {
+  Deno.test(`relay on ${transport} has only the room /, unless rooms are configured`, async () => {
     await using relay = await start({ relay: { rooms: false } });
     for (const target of ["/team", "//", "/./", "/%2e", "/%ff", `/${"x".repeat(300)}`]) {
       assertEquals((await get(relay, target)).status, 404, target);
@@ -77,7 +77,7 @@ for (const transport of ["native", "ws"] as const) {
     }
   });
 
-  Deno.test(`relay on ${transport} refuses one room too many, and nobody who joins one that is there`, async () => {
+  Deno.test(`relay on ${transport} refuses one room too many, and admits clients to existing rooms`, async () => {
     await using relay = await start({ limits: { max_rooms: 2 } });
     const alice = await connect(roomOf(relay, "/a")), bob = await connect(roomOf(relay, "/b"));
     const { status, head } = await get(relay, "/c");
@@ -90,7 +90,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll([alice, await connect(roomOf(relay, "/c"))]);
   });
 
-  Deno.test(`relay on ${transport} takes no room too many though many ask at once`, async () => {
+  Deno.test(`relay on ${transport} never has too many rooms, even if many clients ask at once`, async () => {
     await using relay = await start({ limits: { max_rooms: 3 } });
     const clients = await Promise.allSettled(
       Array.from({ length: 20 }, (_, i) => connect(roomOf(relay, `/${i}`))),
@@ -100,7 +100,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll(joined);
   });
 
-  Deno.test(`relay on ${transport} lets a signed token into the rooms that it is for, however they are written`, async () => {
+  Deno.test(`relay on ${transport} lets a signed token into its rooms, however they are written`, async () => {
     await using relay = await start({ server: { auth_keys_file } });
     const token = await issuer.token({ rooms: ["/team/*", "/a b"] });
     const statusOf = async (target: string) =>

@@ -1,5 +1,6 @@
 /**
- * Signed tokens (JWT, RFC 7519): who holds the key says in each what its bearer may do, and until when.
+ * Signed tokens (JWT, RFC 7519). The owner of the key writes into each token what its bearer may do, and how
+ * long.
  *
  * @module
  */
@@ -10,10 +11,10 @@ import { type Key, loadKeys } from "./keys.ts";
 import { EVERY_ROOM, isRoomPattern } from "./rooms.ts";
 import { ROLES } from "./tokens.ts";
 
-/** The longest token that is looked at. */
+/** The longest token that is checked. */
 const MAX_TOKEN_BYTES = 8 * 1024;
 
-/** Judges a signed token; a promise only where there is a signature to check. */
+/** Judges a signed token. It is a promise only if a signature has to be checked. */
 export type JudgeSigned = (token: string) => Denial | Promise<Verdict>;
 
 /**
@@ -37,14 +38,14 @@ function findKey(keys: readonly Key[], token: string): Key | Denial {
   try {
     header = decodeProtectedHeader(token);
   } catch {
-    return deny("it is no signed token, and in no file of tokens");
+    return deny("it is not a signed token, and not in the token file");
   }
   const { alg, kid } = header;
   const fitting = keys.filter((key) => key.alg === alg && (kid === undefined || key.kid === kid));
   if (fitting.length === 1) return fitting[0];
-  if (fitting.length > 1) return deny("it has no kid, and several keys are for its alg");
+  if (fitting.length > 1) return deny("it has no kid, and several keys fit its alg");
   const known = keys.some((key) => key.alg === alg);
-  return deny(known ? "its kid is that of no key for its alg" : "its alg is that of no key");
+  return deny(known ? "no key for its alg has its kid" : "no key fits its alg");
 }
 
 async function verify(token: string, { alg, material }: Key): Promise<Verdict> {
@@ -61,7 +62,7 @@ function grant({ exp, role: wanted = "talk", rooms = EVERY_ROOM }: JWTPayload): 
   const role = ROLES.find((role) => role === wanted);
   if (!role) return deny("its role is neither talk nor listen");
   if (!Array.isArray(rooms) || !rooms.every(isRoomPattern)) {
-    return deny("its rooms are no list of paths that begin with /");
+    return deny("its rooms are not a list of paths that begin with /");
   }
   return { mayTalk: role === "talk", rooms, expires: exp! * 1000 };
 }
@@ -72,10 +73,10 @@ function describe(error: unknown): string {
   if (error instanceof errors.JWTExpired) return "it has expired";
   if (error instanceof errors.JWTClaimValidationFailed) {
     if (error.reason === "missing") return `it has no ${error.claim}`;
-    if (error.claim === "nbf" && error.reason === "check_failed") return "its nbf is yet to come";
-    return `its ${error.claim} is not what it has to be`;
+    if (error.claim === "nbf" && error.reason === "check_failed") return "its nbf is in the future";
+    return `its ${error.claim} is invalid`;
   }
-  return "it is not what a signed token has to be";
+  return "it is malformed";
 }
 
 function deny(denied: string): Denial {

@@ -40,7 +40,7 @@ export async function loadTokens(file: string): Promise<RoleOfToken | null> {
   const problems: string[] = [];
   const tokens = new Map<string, Known>();
   const wrong = (found: string) =>
-    problems.push(`server.auth_tokens_file must be a file with one token a line, got ${found}`);
+    problems.push(`server.auth_tokens_file must be a file with one token per line, got ${found}`);
   try {
     const lines = (await Deno.readTextFile(file)).split("\n");
     lines.forEach((line, index) => {
@@ -70,14 +70,14 @@ function readLine(line: string): Known | string | null {
   if (token === "") return null;
   if (!TOKEN.test(token)) return "characters other than A-Z a-z 0-9 . _ ~ + -";
   const role = ROLES.find((role) => role === word);
-  if (!role || rest.length > 0) return "something other than talk or listen behind the token";
+  if (!role || rest.length > 0) return "something other than talk or listen after the token";
   return { hash: hash(token), role };
 }
 
 /** Adds a token, or says what is wrong with it. */
 function add(tokens: Map<string, Known>, { hash, role }: Known): string | null {
   const name = hash.toString();
-  if ((tokens.get(name)?.role ?? role) !== role) return "another role of a token from above";
+  if ((tokens.get(name)?.role ?? role) !== role) return "a second role for a token";
   tokens.set(name, { hash, role });
   return null;
 }

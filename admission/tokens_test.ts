@@ -16,7 +16,7 @@ async function problemsOf(text: string): Promise<string[]> {
   return problems.map((problem) => problem.replaceAll(file, "tokens"));
 }
 
-Deno.test("loadTokens takes one token a line and leaves out comments, spaces and empty lines", async () => {
+Deno.test("loadTokens reads one token per line and ignores comments, spaces and empty lines", async () => {
   const roleOf = (await load("# for alice\nalice-1\r\n\n  bob.2~+_ # since 2026\ncathy"))!;
   for (const token of ["alice-1", "bob.2~+_", "cathy"]) assertEquals(roleOf(token), "talk", token);
   for (const token of ["", "alice", "alice-1 ", "ALICE-1", "#", "# for alice", "since"]) {
@@ -24,13 +24,13 @@ Deno.test("loadTokens takes one token a line and leaves out comments, spaces and
   }
 });
 
-Deno.test("loadTokens takes a role behind a token, and talk where there is none", async () => {
+Deno.test("loadTokens reads the role after a token, which is talk by default", async () => {
   const roleOf = (await load("a talk\nb\tlisten # bob\nc   listen\r\nd\nd talk\nlisten\n"))!;
   const roles = ["a", "b", "c", "d", "listen", "talk", "b listen"].map(roleOf);
   assertEquals(roles, ["talk", "listen", "listen", "talk", "talk", null, null]);
 });
 
-Deno.test("loadTokens wants no token where there is no file to name", async () => {
+Deno.test("loadTokens demands no token if there is no file", async () => {
   assertEquals(await loadTokens(""), null);
 });
 
@@ -38,29 +38,29 @@ Deno.test("loadTokens says what is wrong and where, and never repeats a token", 
   assertEquals(
     await problemsOf("good\nmy secret\nsec=ret\na talk listen\nb Listen\ngood listen\n"),
     [
-      "server.auth_tokens_file must be a file with one token a line, got something other than talk or " +
-      "listen behind the token in line 2 of tokens",
-      "server.auth_tokens_file must be a file with one token a line, got characters " +
+      "server.auth_tokens_file must be a file with one token per line, got something other than talk or " +
+      "listen after the token in line 2 of tokens",
+      "server.auth_tokens_file must be a file with one token per line, got characters " +
       "other than A-Z a-z 0-9 . _ ~ + - in line 3 of tokens",
-      "server.auth_tokens_file must be a file with one token a line, got something other than talk or " +
-      "listen behind the token in line 4 of tokens",
-      "server.auth_tokens_file must be a file with one token a line, got something other than talk or " +
-      "listen behind the token in line 5 of tokens",
-      "server.auth_tokens_file must be a file with one token a line, got another role of a token from " +
-      "above in line 6 of tokens",
+      "server.auth_tokens_file must be a file with one token per line, got something other than talk or " +
+      "listen after the token in line 4 of tokens",
+      "server.auth_tokens_file must be a file with one token per line, got something other than talk or " +
+      "listen after the token in line 5 of tokens",
+      "server.auth_tokens_file must be a file with one token per line, got a second role for a " +
+      "token in line 6 of tokens",
     ],
   );
   assertEquals(await problemsOf("# none yet\n"), [
-    "server.auth_tokens_file must be a file with one token a line, got none in tokens",
+    "server.auth_tokens_file must be a file with one token per line, got none in tokens",
   ]);
   await Deno.remove(file);
   const { problems }: ConfigError = await assertRejects(() => loadTokens(file), ConfigError);
   assertEquals(problems, [
-    `server.auth_tokens_file must be a file with one token a line, got ${file}: no such file`,
+    `server.auth_tokens_file must be a file with one token per line, got ${file}: no such file`,
   ]);
 });
 
-Deno.test("loadTokens takes as long for the first token as for none", async () => {
+Deno.test("loadTokens takes the same time for the first token as for an unknown one", async () => {
   // The comparison is over hashes of one length; what a client sends is hashed once, however long.
   const roleOf = (await load(Array.from({ length: 1000 }, (_, i) => `token-${i}`).join("\n")))!;
   const time = (token: string) => {

@@ -3,8 +3,8 @@
  * form of either, or `--report` to write the report again from `bench/results.json` and
  * `bench/cluster.json`.
  *
- * Every round measures all peers in turn, so that whatever else the machine does meets all of them;
- * what is reported are medians over the rounds, and ratios within a round.
+ * Every round measures all peers in turn, so that other work of the machine affects all of them. The report
+ * has medians over the rounds, and ratios within a round.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The benchmark of relays that act as one, beside the relay alone and what people would otherwise use. All
+ * The benchmark of relays that act as one, beside a single relay and the alternatives. All
  * servers and their engine share the first core, so that what they cost together can be compared.
  *
  * @module

@@ -5,7 +5,7 @@
  *     deno run -A bench/compare.ts /tmp/before [ROUNDS [NAME]]
  *
  * Each round measures both in turn, under each load and on each transport, and two relays with NATS, and
- * prints the ratios of server CPU a delivery, of deliveries a second and of the latency, this tree's to the
+ * prints the ratios of server CPU per delivery, of deliveries per second and of the latency, this tree's to the
  * other's: median, and the range.
  *
  * @module
@@ -21,7 +21,7 @@ const LOADS: Readonly<Record<string, Load>> = {
   "1 sender, 1 in flight": { ...STANDARD, window: 1 },
   "1 sender, 16 in flight": { ...STANDARD, window: 16 },
   "16 senders, 4 in flight": { ...STANDARD, senders: 16, window: 4 },
-  "1,000 messages a second": { ...STANDARD, senders: 10, rate: 1000 },
+  "1,000 messages per second": { ...STANDARD, senders: 10, rate: 1000 },
   "1 sender, 16 in flight, one stuck": { ...STANDARD, window: 16, size: 1024, stuck: 1 },
 };
 
@@ -55,7 +55,9 @@ for (const [what, peerOf] of Object.entries(PEERS)) {
       speed.push(rate(own) / rate(other));
       latency.push(own.latency!.p50 / other.latency!.p50);
     }
-    const ratios = `CPU a delivery ${spread(cpu)}, speed ${spread(speed)}, p50 ${spread(latency)}`;
+    const ratios = `CPU per delivery ${spread(cpu)}, speed ${spread(speed)}, p50 ${
+      spread(latency)
+    }`;
     console.log(`${what}, ${load}: ${ratios}`);
   }
 }

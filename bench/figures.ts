@@ -1,5 +1,5 @@
 /**
- * The figures of a report: what was measured, in medians and ranges, as text.
+ * The figures of a report as text: medians and ranges.
  *
  * @module
  */
@@ -129,7 +129,7 @@ export function table(head: string[], rows: string[][]): string {
   );
 }
 
-/** When, where and with what a benchmark was run, as a list. */
+/** Describes time, machine and programs of a benchmark, as a list. */
 export function circumstances(results: Circumstances): string {
   const { when, seconds, version, commit, machine, pinned, peers, skipped } = results;
   return `- ${when}, ${short(seconds / 60)} minutes; relay ${version}, commit

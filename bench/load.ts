@@ -1,5 +1,5 @@
 /**
- * Loads a relay over raw TCP and counts what comes back.
+ * Loads a relay over raw TCP and counts the messages that come back.
  *
  * Run with one job as JSON (see {@link Job}); prints one {@link Result} as JSON. Runs on
  * Bun, whose sockets cost least, and on Deno:
@@ -30,7 +30,7 @@ export interface Job {
   readonly senders: number;
   /** Closed loop: how many messages each sender has on their way at any time. */
   readonly window?: number;
-  /** Open loop: how many messages a second all senders send together. */
+  /** Open loop: how many messages per second all senders send together. */
   readonly rate?: number;
   /** The size of a message, all of it text. At least `STAMP` of load_client.ts. */
   readonly size: number;

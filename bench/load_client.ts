@@ -11,7 +11,7 @@ import { connectSocket, type Socket } from "./load_socket.ts";
 
 const ID_DIGITS = 4, TIME_DIGITS = 12;
 
-/** How many bytes at the start of each message say who sent it and when. */
+/** How many bytes at the start of each message hold its sender and its time. */
 export const STAMP = ID_DIGITS + TIME_DIGITS;
 
 const textDecoder = new TextDecoder();
@@ -56,7 +56,7 @@ export class Client {
     this.#timed = job.rate !== undefined;
   }
 
-  /** Connects, and takes what comes or, if it is stuck, does not read. */
+  /** Connects, and reads everything or, if it is stuck, nothing. */
   async connect(reads = true): Promise<void> {
     const url = new URL(this.#job.urls[this.#url]);
     this.#socket = await connectSocket({

@@ -29,7 +29,7 @@ export class Latencies {
     this.#total = 0;
   }
 
-  /** Sums up; `null` if there were none. */
+  /** Summarizes latencies; `null` if there are none. */
   summary(): Quantiles | null {
     if (this.#total === 0) return null;
     return { p50: this.#quantile(0.5), p99: this.#quantile(0.99), p999: this.#quantile(0.999) };

@@ -64,7 +64,7 @@ function onNode({ hostname, port, tls, onData, onClose }: SocketOptions): Promis
   });
 }
 
-/** Bun's sockets take what fits into the kernel's buffer; the rest is for the caller to keep. */
+/** Bun's sockets take what fits into the kernel's buffer; the caller keeps the rest. */
 async function onBun(options: SocketOptions): Promise<Socket> {
   const { hostname, port, tls, onData, onClose } = options;
   const ready = Promise.withResolvers<void>();

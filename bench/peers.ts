@@ -1,5 +1,5 @@
 /**
- * What the benchmark compares: the relay on both transports, and what people would otherwise use.
+ * What the benchmark compares: the relay on both transports, and the alternatives.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Engine {
   command(port: number, directory: string): string[];
 }
 
-/** Where a server serves, and with what. */
+/** The port of a server, and its files. */
 export interface Place {
   /** Its port on loopback. */
   readonly port: number;
@@ -31,7 +31,7 @@ export interface Peer {
   readonly name: string;
   /** What is spoken on top of WebSocket. */
   readonly protocol?: "socket.io";
-  /** Version of what it runs on. */
+  /** The version of its runtime. */
   readonly version: string;
   /** Whether it can serve TLS. Default: false. */
   readonly tls?: boolean;
@@ -179,7 +179,7 @@ async function nchan(directory: string): Promise<Peer> {
   };
 }
 
-/** Installs what comes from npm, on which the load generator runs, too. */
+/** Installs the packages from npm, which the load generator needs too. */
 export async function installPackages(): Promise<void> {
   await output(["npm", "install", "--no-audit", "--no-fund", "--prefix", NODE]);
 }
@@ -222,7 +222,7 @@ export async function findClusterPeers(
   return { peers, skipped };
 }
 
-/** Installs what comes from npm, builds what has to be built, and says what is missing. */
+/** Installs packages from npm, builds programs, and says what is missing. */
 export async function findPeers(
   directory: string,
 ): Promise<{ peers: Peer[]; skipped: Skipped[] }> {

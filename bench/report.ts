@@ -1,5 +1,5 @@
 /**
- * Turns what was measured into `bench/RESULTS.md` and the plots beside it.
+ * Turns the measurements into `bench/RESULTS.md` and the plots beside it.
  *
  * @module
  */
@@ -43,9 +43,9 @@ function throughput(runs: Runs, measure: string): string {
   });
   return table([
     "",
-    "deliveries a second",
-    "server CPU a delivery, µs",
-    "the same, Bun's as 1",
+    "deliveries per second",
+    "server CPU per delivery, µs",
+    "the same, with Bun as 1",
     "server's core",
     "load generator's core",
     "p50, ms",
@@ -65,7 +65,7 @@ function byX(runs: Runs, measure: string, figure: Figure, unit: string): string 
 
 function stuck(runs: Runs): string {
   return table(
-    ["", "deliveries a second, without", "with one", "memory grown, MiB, without", "with one"],
+    ["", "deliveries per second, without", "with one", "memory grown, MiB, without", "with one"],
     runs.peers("stuck").map((peer) => [
       peer,
       ...[0, 1].map((x) => spread(runs.values("stuck", peer, "deliveries", x))),
@@ -87,7 +87,7 @@ function markdown(results: Results): string {
     ]),
   );
   const starting = table(
-    ["", "first connection accepted after, ms", "connections accepted a second"],
+    ["", "first connection accepted after, ms", "connections accepted per second"],
     peers.map((peer) => [
       peer,
       spread(runs.values(null, peer, "start")),
@@ -97,46 +97,46 @@ function markdown(results: Results): string {
   return `# Results
 
 Written by \`deno task bench${results.quick ? " --quick" : ""}\`; the figures are in
-[results.json](results.json), ${results.runs.length} runs. Medians over the rounds, in brackets the
-smallest and the largest. ${
+[results.json](results.json), ${results.runs.length} runs. The figures are medians over the rounds, with
+the smallest and the largest in brackets. ${
     results.quick
-      ? "**This was the quick form: a single short round, to see that it works, not to decide by.**"
-      : "Ratios are taken within a round, in which all were measured in turn."
+      ? "**This was the quick form: a single short round that shows that it works, and no more.**"
+      : "Ratios are taken within a round, in which all peers were measured in turn."
   }
 
 ${circumstances(results)}
 
 ## Deliveries
 
-500 clients, messages of 128 bytes. A server that did not use ${
+There are 500 clients, and messages have 128 bytes. A server that did not use ${
     100 * SATURATED
-  } % of its core was not
-saturated: its maximum is higher than what is shown. One sender with 16 messages on their way:
+  } % of its core was
+not saturated, and its maximum is higher than shown. One sender with 16 messages in flight:
 
-![Deliveries a second](deliveries.svg)
+![Deliveries per second](deliveries.svg)
 
 ${throughput(runs, "one sender")}
 
-16 senders with 4 each:
+16 senders with 4 messages in flight each:
 
 ${throughput(runs, "16 senders")}
 
-64 senders with one each:
+64 senders with one message in flight each:
 
 ${throughput(runs, "64 senders")}
 
-One sender with one at a time, so that nothing can be put together:
+One sender with one message in flight, so that nothing can be batched:
 
 ${throughput(runs, "one in flight")}
 
-With TLS, one sender with 16 on their way; by those that can:
+One sender with 16 messages in flight and TLS, for the peers that support it:
 
 ${runs.peers("tls").length > 0 ? throughput(runs, "tls") : "Not measured."}
 
 ## Latency
 
-500 clients, one sender, ${results.latencyRate} messages a second for all: half of what the slowest
-manages. From the moment of sending to the receipt by any client.
+There are 500 clients and one sender, with ${results.latencyRate} messages per second for every peer. This is half of
+what the slowest one manages. The latency is the time from sending to the receipt by any client.
 
 ![Latency](latency.svg)
 
@@ -144,15 +144,15 @@ ${latency}
 
 ## Idle connections
 
-${byX(runs, "idle", "idle", "KiB a connection, of")}
+${byX(runs, "idle", "idle", "KiB per connection, of")}
 
 ![Memory](memory.svg)
 
 ${starting}
 
-## How deliveries a second change
+## How deliveries per second change
 
-With the number of clients (one sender, 16 on their way, 128 bytes):
+With the number of clients (one sender, 16 messages in flight, 128 bytes):
 
 ![Clients](clients.svg)
 
@@ -166,7 +166,7 @@ ${byX(runs, "size", "deliveries", "bytes")}
 
 ## One stuck client
 
-100 clients that read, messages of 1 KiB, and one that connects and never reads.
+There are 100 clients that read, and one client that connects and never reads. Messages have 1 KiB.
 
 ${stuck(runs)}
 
@@ -176,7 +176,7 @@ ${failures(results)}
 
 const COLOURS = { ours: "#d9480f", others: "#74839a" };
 
-/** One colour a line: warm ones for the relay, which comes first. */
+/** One colour per line; the relay comes first and has warm ones. */
 const LINES = ["#d9480f", "#f59f00", "#1c7ed6", "#2b8a3e", "#74839a"];
 const CONFIG: TopLevelSpec["config"] = {
   background: "white",
@@ -186,7 +186,7 @@ const CONFIG: TopLevelSpec["config"] = {
   legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0, titleLimit: 0 },
 };
 
-/** Bars, one a peer, ours in colour, with the spread as a line. */
+/** Bars, one per peer, ours in colour, with the spread as a line. */
 function bars(
   title: string,
   unit: string,
@@ -261,7 +261,7 @@ function quantiles(runs: Runs, rate: number): TopLevelSpec {
     })
   );
   return {
-    title: `Latency of ${rate} messages a second to 500 clients`,
+    title: `Latency of ${rate} messages per second to 500 clients`,
     width: 560,
     data: { values },
     config: CONFIG,
@@ -315,7 +315,7 @@ export async function report(from: string, directory: string): Promise<void> {
     `${directory}deliveries.svg`,
     bars(
       "One sender, 500 clients, 128 bytes, server on one core",
-      "deliveries a second",
+      "deliveries per second",
       all("one sender", "deliveries"),
     ),
   );
@@ -326,11 +326,11 @@ export async function report(from: string, directory: string): Promise<void> {
   );
   await draw(
     `${directory}clients.svg`,
-    lines("One sender, 128 bytes", "clients", "deliveries a second", curve("clients")),
+    lines("One sender, 128 bytes", "clients", "deliveries per second", curve("clients")),
   );
   await draw(
     `${directory}sizes.svg`,
-    lines("One sender, 100 clients", "bytes a message", "deliveries a second", curve("size")),
+    lines("One sender, 100 clients", "bytes per message", "deliveries per second", curve("size")),
   );
   const tried = await Deno.readTextFile(TRIED);
   await Deno.writeTextFile(

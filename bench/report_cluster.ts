@@ -40,37 +40,38 @@ export function clusterMarkdown(results: Circumstances): string {
   return `## Relays that act as one
 
 Written by \`deno task bench --cluster${results.quick ? " --quick" : ""}\`; the figures are in
-[cluster.json](cluster.json), ${results.runs.length} runs, medians and ranges as above.${
+[cluster.json](cluster.json), ${results.runs.length} runs, with medians and ranges as above.${
     results.quick ? " **This was the quick form: a single short round.**" : ""
   }
-Messages of 128 bytes on \`ws\`; the clients are spread evenly over the relays. **Relays and engine
-share one core**, so CPU a delivery is what they take together, and deliveries a second are what one
-core yields. That shows what a cluster costs. It does not show what it gains: with a core for each
-relay there are more deliveries, and the latency does not contain the work of the other relay. The
-stream of NATS is in a file, as by default. Processor time is counted in steps of 10 ms, so that a
-small share of an engine shows as 0.
+Messages have 128 bytes, on \`ws\`, and the clients are spread evenly over the relays. **Relays and
+engine share one core.** So CPU per delivery is what they need together, and deliveries per second
+are what one core yields. This shows the cost of a cluster, and not its gain: with a core for each
+relay there are more deliveries, and the latency does not include the work of the other relay. The
+stream of NATS is in a file, which is the default. Processor time is counted in steps of 10 ms, so a
+small share of an engine appears as 0.
 ${warning(runs)}
 ${circumstances(results)}
 
-What was wanted, for 1,000 clients:
+The goals, for 1,000 clients:
 
 ${aims(runs)}
 
-One sender with 16 messages on their way, 1,000 clients:
+One sender with 16 messages in flight, 1,000 clients:
 
 ${throughput(runs, "one sender")}
 
-16 senders with 4 each, 1,000 clients:
+16 senders with 4 messages in flight each, 1,000 clients:
 
 ${throughput(runs, "16 senders")}
 
-How the cost falls as clients a relay grow: CPU a delivery of all together, µs, with one sender and 16
-on their way; in the lines below as a multiple of the relay alone, and NATS by itself, µs.
+The cost falls as the clients per relay grow. The table has the CPU per delivery of all processes
+together in µs, with one sender and 16 messages in flight. The lower lines have it as a multiple of
+the relay alone, and the share of NATS in µs.
 
 ${growth(runs)}
 
-Latency at 1,000 messages a second from 10 senders, 1,000 clients, that is a million deliveries a
-second; Socket.IO cannot do that:
+Latency at 1,000 messages per second from 10 senders to 1,000 clients. These are a million deliveries
+per second, which Socket.IO cannot do:
 
 ${latency(runs, "latency, 1,000 clients")}
 
@@ -78,25 +79,25 @@ The same with 100 clients:
 
 ${latency(runs, "latency, 100 clients")}
 
-100 messages a second with 100 clients, which all can do:
+100 messages per second to 100 clients, which all peers can do:
 
 ${latency(runs, "latency of all")}
 
-Socket.IO promises less: it hands a message to the clients of its own process without waiting for
-Redis, so those of two processes do not see one order, and what Redis does not deliver is missed in
-silence.${nchan(results)}
+Socket.IO promises less. It hands a message to the clients of its own process without waiting for
+Redis, so clients of two processes do not see one order, and they miss silently what Redis does not
+deliver.${nchan(results)}
 
 ${failures(results)}
 `;
 }
 
-/** Says so if nchan was not there. */
+/** Says so if nchan was not measured. */
 function nchan({ peers }: Circumstances): string {
   if (peers.some(({ name }) => name === NCHAN_WITH_REDIS)) return "";
-  return " nchan with Redis was not measured: its package is not installed here.";
+  return " nchan with Redis was not measured, because its package is not installed here.";
 }
 
-/** Says so if servers under full load did not get their core, because the machine had other work. */
+/** Warns if servers under full load did not get their core, because the machine had other work. */
 function warning(runs: Runs): string {
   const loads = ["one sender", "16 senders"];
   const got = loads.flatMap((measure) => {
@@ -107,10 +108,10 @@ function warning(runs: Runs): string {
   if (median(got) >= SATURATED) return "";
   return `
 **The machine was not quiet.** Under full load neither the relay alone nor its load generator got its
-core: the busier of the two had ${short(median(got))} of one (${short(Math.min(...got))}–${
+core: the busier of the two had ${short(median(got))} of it (${short(Math.min(...got))}–${
     short(Math.max(...got))
   }), so something else ran there. Ranges are wide, ratios are uncertain, and
-latencies are above all those of a process that waits for its turn.
+the latencies are mainly those of a process that waits for its turn.
 `;
 }
 
@@ -124,16 +125,21 @@ function aims(runs: Runs): string {
     median(values) <= most ? "reached" : "**missed**",
   ];
   return table(["two relays and NATS together", "at most", "measured", ""], [
-    row("CPU a delivery, 1 sender", AIMS.oneSender, " × alone", cpu("one sender", ALONE)),
-    row("CPU a delivery, 16 senders", AIMS.sixteenSenders, " × alone", cpu("16 senders", ALONE)),
+    row("CPU per delivery, 1 sender", AIMS.oneSender, " × alone", cpu("one sender", ALONE)),
+    row("CPU per delivery, 16 senders", AIMS.sixteenSenders, " × alone", cpu("16 senders", ALONE)),
     row(
-      "p50 at 1,000 messages a second, more than alone",
+      "p50 at 1,000 messages per second, more than alone",
       AIMS.p50,
       " ms",
       runs.differences("latency, 1,000 clients", TWO, ALONE, "p50"),
     ),
-    row("CPU a delivery, 1 sender", AIMS.socketIo, PEER, cpu("one sender", SOCKET_IO_WITH_REDIS)),
-    row("CPU a delivery, 16 senders", AIMS.socketIo, PEER, cpu("16 senders", SOCKET_IO_WITH_REDIS)),
+    row("CPU per delivery, 1 sender", AIMS.socketIo, PEER, cpu("one sender", SOCKET_IO_WITH_REDIS)),
+    row(
+      "CPU per delivery, 16 senders",
+      AIMS.socketIo,
+      PEER,
+      cpu("16 senders", SOCKET_IO_WITH_REDIS),
+    ),
   ]);
 }
 
@@ -141,14 +147,14 @@ function throughput(runs: Runs, measure: string): string {
   return table(
     [
       "",
-      "deliveries a second",
-      "CPU a delivery, µs",
-      "alone as 1",
+      "deliveries per second",
+      "CPU per delivery, µs",
+      "with alone as 1",
       "of the servers",
       "of the engine",
       "their core",
       "load generator's core",
-      "p50 of one's own, ms",
+      "p50 of own messages, ms",
     ],
     runs.peers(measure).map((peer) => {
       const value = (figure: Figure) => runs.values(measure, peer, figure, CLIENTS);
@@ -174,7 +180,7 @@ function growth(runs: Runs): string {
     name,
     ...xs.map((x) => spread(values(x))),
   ];
-  return table(["clients in all", ...xs.map((x) => x.toLocaleString("en"))], [
+  return table(["total clients", ...xs.map((x) => x.toLocaleString("en"))], [
     ...runs.peers(measure).map((peer) => row(peer, (x) => runs.values(measure, peer, "cpu", x))),
     ...clustered.map((peer) =>
       row(`${peer}, alone as 1`, (x) => runs.ratios(measure, peer, ALONE, "cpu", x))
@@ -188,7 +194,7 @@ function latency(runs: Runs, measure: string): string {
     ["to any client, p50, ms", "p50"],
     ["p99", "p99"],
     ["p99.9", "p999"],
-    ["one's own, p50, ms", "ownP50"],
+    ["own messages, p50, ms", "ownP50"],
     ["p99", "ownP99"],
     ["p99.9", "ownP999"],
     ["of another relay, p50, ms", "foreignP50"],

@@ -10,7 +10,7 @@ import type { Result } from "./load.ts";
 export interface Run {
   /** What was measured, for example `one sender`. */
   readonly measure: string;
-  /** What was varied: clients, bytes, messages a second, messages in flight. */
+  /** The value that was varied: clients, bytes, messages per second, messages in flight. */
   readonly x: number;
   /** In which round, from 0. */
   readonly round: number;
@@ -26,7 +26,7 @@ export interface Run {
   readonly failure?: string;
 }
 
-/** A benchmark: when, where, with what and what was seen. */
+/** A benchmark: its time, machine, programs and results. */
 export interface Circumstances {
   readonly when: string;
   readonly quick: boolean;
@@ -45,6 +45,6 @@ export interface Circumstances {
 
 /** The benchmark of one server. */
 export interface Results extends Circumstances {
-  /** Messages a second at which latency was measured. */
+  /** Messages per second at which latency was measured. */
   readonly latencyRate: number;
 }

@@ -4,7 +4,7 @@
  *     deno run -A bench/rooms.ts [ROUNDS [ROOMS]]
  *
  * Each room has one sender, and all together send as many messages as lead to the same number of
- * deliveries a second as in the one room. Prints the medians, and the range of the ratios.
+ * deliveries per second as in the one room. Prints the medians, and the range of the ratios.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { type Load, Server } from "./server.ts";
 const [rounds = "5", count = "9000"] = Deno.args;
 const rooms = Number(count), clients = 2 * rooms;
 
-/** Deliveries a second in all. */
+/** Deliveries per second in all. */
 const DELIVERIES = 20_000;
 
 const STANDARD = { clients, size: 128, warmup: 1, seconds: 3 };
@@ -44,7 +44,7 @@ Deno.exit();
 interface Figures {
   "KiB a client": number;
   "seconds to join": number;
-  "CPU a delivery, µs": number;
+  "CPU per delivery, µs": number;
   "p50, ms": number;
 }
 
@@ -56,7 +56,7 @@ async function measure(peer: Peer, load: Load): Promise<Figures> {
   return {
     "KiB a client": (memory - empty) / 1024 / clients,
     "seconds to join": result.connectSeconds,
-    "CPU a delivery, µs": result.serverCpuSeconds / result.deliveries * 1e6,
+    "CPU per delivery, µs": result.serverCpuSeconds / result.deliveries * 1e6,
     "p50, ms": result.latency!.p50,
   };
 }

@@ -17,7 +17,7 @@ const SPARE_DESCRIPTORS = 400;
 
 const DIRECTORY = new URL(".", import.meta.url).pathname;
 
-/** What was measured so far, and what could not be. */
+/** The measurements so far, and those that failed. */
 export class Rounds {
   /** The runs, in the order in which they were made. */
   readonly runs: Run[] = [];
@@ -26,7 +26,7 @@ export class Rounds {
   readonly #rounds: number;
   readonly #started = performance.now();
 
-  /** Begins a benchmark that measures each thing so many times. */
+  /** Begins a benchmark that measures everything a number of times. */
   constructor(rounds: number) {
     this.#rounds = rounds;
   }
@@ -73,7 +73,7 @@ export class Rounds {
     }
   }
 
-  /** Tells when, where and with what it was measured. */
+  /** Returns time, machine and programs of the measurements. */
   async circumstances(peers: readonly Peer[], quick: boolean): Promise<Circumstances> {
     return {
       when: new Date().toISOString(),

@@ -93,7 +93,7 @@ export class Server implements AsyncDisposable {
     });
   }
 
-  /** Puts a load on it and returns what was seen. */
+  /** Puts a load on it and returns the result. */
   async load(load: Load): Promise<Result> {
     const child = this.#spawnLoad(load);
     child.stdin.close();

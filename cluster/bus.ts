@@ -50,8 +50,13 @@ export interface Bus extends Order {
   readonly engine: string;
   /** Takes a snapshot of the numbers. */
   stats(): BusStats;
-  /** Begins to deliver to a listener, from the first batch after the end that the order had on connecting. */
-  start(listener: BusListener): void;
+  /**
+   * Begins to deliver to a listener: the past that was asked for on connecting, with the age of each batch, and
+   * then all that follows.
+   *
+   * @returns A promise for the moment when all was delivered that the order had on connecting.
+   */
+  start(listener: BusListener): Promise<void>;
   /** Disconnects. A batch that is under way may be lost: the hub waits for its own before. */
   stop(): Promise<void>;
 }
@@ -61,10 +66,11 @@ export interface Engine<Settings> {
   /**
    * Connects to the engine.
    *
+   * @param pastSeconds How much of what is in the order already is to be delivered.
    * @throws {UnusableFile} If a file that the settings name cannot be used.
    * @throws {Error} If that fails; the message is one line that names the key to look at.
    */
-  connectBus(settings: Settings): Promise<Bus>;
+  connectBus(settings: Settings, pastSeconds: number): Promise<Bus>;
   /**
    * Sees whether {@link Engine.connectBus} would succeed, and changes nothing.
    *

@@ -31,6 +31,7 @@ export class Link implements Order, BusListener {
   readonly #observe: (seconds: number) => void;
   #hub!: LinkedHub;
   #appendedAt = 0;
+  readonly #lost = Promise.withResolvers<never>();
   #trouble: BusState | null = null; // Of which newcomers and probes are told.
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -43,14 +44,20 @@ export class Link implements Order, BusListener {
     this.#bus = bus;
     this.#patienceSeconds = patienceSeconds;
     this.#observe = observe;
+    this.#lost.promise.catch(() => {});
     this.maxBatchBytes = bus.maxBatchBytes;
     this.sectionBytes = bus.sectionBytes;
   }
 
-  /** Begins to pass batches. */
-  start(hub: LinkedHub): void {
+  /**
+   * Begins to pass batches.
+   *
+   * @returns A promise for the moment when the hub has been given the past.
+   * @throws {Error} If the cluster is lost before; the message is one line.
+   */
+  async start(hub: LinkedHub): Promise<void> {
     this.#hub = hub;
-    this.#bus.start(this);
+    await Promise.race([this.#bus.start(this), this.#lost.promise]);
   }
 
   /** Disconnects the bus. */
@@ -86,15 +93,15 @@ export class Link implements Order, BusListener {
     return this.#hub.wants(room);
   }
 
-  deliver(batch: Batch, own: boolean): void {
+  deliver(batch: Batch, own: boolean, ageMilliseconds: number): void {
     if (own) this.#observe((performance.now() - this.#appendedAt) / 1000);
-    this.#hub.deliver(batch, own);
+    this.#hub.deliver(batch, own, ageMilliseconds);
   }
 
   lost(why: string, givenUp: boolean): void {
     const count = this.#expel("gap");
     if (givenUp) this.#hub.giveUp();
-    log.error("Messages of the cluster were lost: {why}; {count} clients have to join anew", {
+    log.error("Messages of the cluster were lost: {why}; {count} clients have to reconnect", {
       why,
       count,
     });
@@ -109,7 +116,7 @@ export class Link implements Order, BusListener {
   }
 
   #recover(): void {
-    if (this.#trouble) log.info("Connected to the cluster again at {engine}", this.#names());
+    if (this.#trouble) log.info("Connected again to the cluster at {engine}", this.#names());
     this.#trouble = null;
   }
 
@@ -117,7 +124,7 @@ export class Link implements Order, BusListener {
     this.#timer = setTimeout(() => {
       this.#trouble = "reconnecting";
       log.warn(
-        "The cluster at {engine} does not answer; clients are kept for {patience} s, and no others admitted",
+        "The cluster at {engine} does not answer; clients stay for {patience} s, and new ones are refused",
         { ...this.#names(), patience: this.#patienceSeconds },
       );
     }, UNNOTICED_MILLISECONDS);
@@ -125,8 +132,9 @@ export class Link implements Order, BusListener {
 
   #giveUp(): void {
     this.#trouble = "lost";
+    this.#lost.reject(new Error(`Cannot start in the cluster at ${this.#bus.engine}: it was lost`));
     const count = this.#expel("cluster");
-    log.error("The cluster at {engine} is lost; {count} clients are sent away", {
+    log.error("The cluster at {engine} is lost; {count} clients are being disconnected", {
       ...this.#names(),
       count,
     });

@@ -14,7 +14,7 @@ import { explain, isPassing } from "./explain.ts";
 import { type ClusterSettings, maxBatchBytesOf, NatsBus } from "./nats_bus.ts";
 import { checkPermissions } from "./permissions.ts";
 import { connectionOptions, engineOf, Session } from "./session.ts";
-import { endOf, ensureStream, findStream } from "./stream.ts";
+import { endOf, ensureStream, findPlace, findStream } from "./stream.ts";
 
 export type { ClusterSettings } from "./nats_bus.ts";
 
@@ -25,14 +25,20 @@ const RETRY_MILLISECONDS = 100;
  * Connects to NATS, and makes the stream of the cluster or checks it. What may pass, such as a server that
  * is not up yet, is tried again for as long as the patience.
  *
+ * @param pastSeconds How much of what is in the stream already is to be delivered.
  * @throws {UnusableFile} If a file that the settings name cannot be used.
  * @throws {Error} If that fails; the message is one line that names the key to look at.
  */
-export async function connectBus(settings: ClusterSettings): Promise<Bus> {
+export async function connectBus(
+  settings: ClusterSettings,
+  pastSeconds: number,
+): Promise<Bus> {
   return await attempt(settings, async (session, options) => {
     const info = await session.during(ensureStream(session, settings));
     await checkPermissions(session, info);
-    return new NatsBus(settings, options, session, endOf(info));
+    const end = endOf(info);
+    const past = pastSeconds > 0 ? await findPlace(session, info, pastSeconds) : end;
+    return new NatsBus(settings, options, session, { past, end });
   });
 }
 

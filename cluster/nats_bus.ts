@@ -73,19 +73,23 @@ export class NatsBus implements Bus {
   #complaint = ""; // What was logged last, since all was well.
   #recheck: (why: string) => void = () => {};
 
-  /** Takes over a connection, and begins behind a place in the stream. */
+  readonly #present: Place; // The end of the stream on connecting.
+  readonly #caughtUp = Promise.withResolvers<void>();
+
+  /** Takes over a connection, and begins behind a place in the stream; what lies before its end is the past. */
   constructor(
     settings: ClusterSettings,
     options: ConnectionOptions,
     session: Session,
-    place: Place,
+    { past, end }: { readonly past: Place; readonly end: Place },
   ) {
+    this.#present = end;
     this.engine = engineOf(settings);
     this.#settings = settings;
     this.#options = options;
     this.#session = Promise.resolve(session);
-    this.#reader = new Reader(settings.name, place, {
-      receive: (sequence, payload) => this.#receive(sequence, payload),
+    this.#reader = new Reader(settings.name, past, {
+      receive: (sequence, time, payload) => this.#receive(sequence, time, payload),
       broke: (why) => this.#recheck(why),
     });
     this.maxBatchBytes = maxBatchBytesOf(session);
@@ -100,9 +104,10 @@ export class NatsBus implements Bus {
     return { batches: { ...batches }, bytes: { ...bytes }, gaps };
   }
 
-  start(listener: BusListener): void {
+  start(listener: BusListener): Promise<void> {
     this.#listener = listener;
     this.#running = this.#run();
+    return this.#caughtUp.promise;
   }
 
   append(batch: Batch): void {
@@ -210,6 +215,14 @@ export class NatsBus implements Bus {
     }
     this.#tell("connected");
     this.#reader.begin();
+    this.#noticePresent();
+  }
+
+  /** Tells, once, when nothing of the past is left to be read. */
+  #noticePresent(): void {
+    const { created, sequence } = this.#reader.place;
+    if (created === this.#present.created && sequence < this.#present.sequence) return;
+    this.#outbox.push(() => this.#caughtUp.resolve());
   }
 
   /**
@@ -254,10 +267,12 @@ export class NatsBus implements Bus {
     });
   }
 
-  #receive(sequence: number, payload: Uint8Array): void {
+  #receive(sequence: number, time: string, payload: Uint8Array): void {
     this.#stats.batches.in++;
     this.#stats.bytes.in += payload.length;
-    this.#takePayload(payload, sequence);
+    const past = sequence <= this.#present.sequence;
+    this.#takePayload(payload, sequence, past ? ageOf(time) : 0);
+    if (sequence === this.#present.sequence) this.#noticePresent();
     const flight = this.#flight;
     if (flight && !flight.received && flight.sequence === sequence) return this.#reader.doubt();
     if (this.#publishAt === 0 || sequence < this.#publishAt) return;
@@ -265,11 +280,11 @@ export class NatsBus implements Bus {
     if (flight && !flight.received && this.#open) this.#publishAnew(flight, this.#open);
   }
 
-  #takePayload(payload: Uint8Array, sequence: number): void {
+  #takePayload(payload: Uint8Array, sequence: number, ageMilliseconds: number): void {
     const reading = read(payload, (room) => this.#listener!.wants(room));
     switch (reading.kind) {
       case "batch":
-        return this.#take(reading, sequence);
+        return this.#take(reading, sequence, ageMilliseconds);
       case "unreadable":
         return this.#lose(`message ${sequence} of the stream cannot be read: ${reading.why}`);
       case "unknown version":
@@ -277,11 +292,11 @@ export class NatsBus implements Bus {
     }
   }
 
-  #take({ origin, number, batch }: Envelope, sequence: number): void {
+  #take({ origin, number, batch }: Envelope, sequence: number, ageMilliseconds: number): void {
     if (this.#origins.saw(origin, number)) return;
     const flight = this.#flight;
     if (origin !== this.#origin || flight?.number !== number) {
-      this.#outbox.push(() => this.#listener!.deliver(batch, false));
+      this.#outbox.push(() => this.#listener!.deliver(batch, false, ageMilliseconds));
     } else {
       this.#outbox.push(this.#land(flight, sequence));
     }
@@ -299,7 +314,7 @@ export class NatsBus implements Bus {
   #end(flight: Flight): () => void {
     return () => {
       this.#flight = null;
-      this.#listener!.deliver(flight.batch, true);
+      this.#listener!.deliver(flight.batch, true, 0);
     };
   }
 
@@ -328,8 +343,8 @@ export class NatsBus implements Bus {
   /** Stops serving: what a newer relay says must not be skipped, and cannot be read. */
   #giveUp(version: number): void {
     log.error(
-      "A relay of this cluster writes version {version} of the wire format and this one reads " +
-        "{known} only; it stops serving until it is updated",
+      "A relay of this cluster writes version {version} of the wire format, and this one reads only " +
+        "{known}; update this relay, which serves nobody until then",
       { version, known: VERSION },
     );
     this.#lose(`version ${version} of the wire format`);
@@ -359,4 +374,9 @@ export class NatsBus implements Bus {
     this.#complaint = reason;
     log.warn("{reason}; trying again", { reason });
   }
+}
+
+/** Reckons how old a message is, by a time of the servers in nanoseconds; their clock may be ahead. */
+function ageOf(time: string): number {
+  return Math.max(0, Date.now() - Number(BigInt(time) / 1_000_000n));
 }

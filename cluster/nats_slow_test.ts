@@ -176,7 +176,7 @@ const HARMFUL: Record<string, {
   "a stream in memory whose server is killed": {
     settings: { storage: "memory" },
     losers: "abc",
-    why: /^the stream was made anew$/,
+    why: /^the stream was created again$/,
     happen: async (server) => {
       await server.kill();
       await server.restart();
@@ -185,7 +185,7 @@ const HARMFUL: Record<string, {
   "a stream that is deleted": {
     settings: {},
     losers: "abc",
-    why: /^the stream was made anew$/,
+    why: /^the stream was created again$/,
     happen: (server) =>
       manage(server, async (manager) => void await manager.streams.delete("relay")),
   },

@@ -206,7 +206,7 @@ test("program that may no longer publish says so once, and its cluster is lost",
   const complaint = `Cannot use NATS at ${nats.url}: its user may not publish to relay; ` +
     "see cluster.servers or cluster.credentials_file; trying again";
   assertEquals(program.log.filter(({ message }) => message === complaint).length, 1);
-  assertEquals(program.logged("Connected to the cluster again"), false);
+  assertEquals(program.logged("Connected again to the cluster"), false);
   await nats.reconfigure(restricted(""));
-  await until(() => program.logged("Connected to the cluster again"), "the relay to recover");
+  await until(() => program.logged("Connected again to the cluster"), "the relay to recover");
 });

@@ -18,8 +18,12 @@ const GONE = "gone";
 
 /** What a reader tells; no method may throw. */
 export interface ReaderListener {
-  /** Takes the message that follows the one before. */
-  receive(sequence: number, payload: Uint8Array): void;
+  /**
+   * Takes the message that follows the one before.
+   *
+   * @param time When the servers took it in, in nanoseconds.
+   */
+  receive(sequence: number, time: string, payload: Uint8Array): void;
   /** Is told that the stream has to be compared with what was read, before reading goes on. */
   broke(why: string): void;
 }
@@ -78,7 +82,9 @@ export class Reader {
     const info = await session.during(session.manager.streams.info(this.#stream));
     if (findLoss(info, this.#place)) throw new Error("the stream changed at this moment");
     this.#toCompare = holds(info.state, sequence);
-    if (sequence > 0) this.#place = { ...this.#place, time: this.#place.time ?? GONE };
+    if (sequence > 0 && !this.#toCompare) {
+      this.#place = { ...this.#place, time: this.#place.time ?? GONE };
+    }
     if (this.#paused) this.#consumer.pause();
   }
 
@@ -133,7 +139,7 @@ export class Reader {
       return this.#listener.broke("messages are missing");
     }
     this.#place = { created, sequence, time };
-    this.#listener.receive(sequence, payload);
+    this.#listener.receive(sequence, time, payload);
   }
 
   #compare(time: string): void {

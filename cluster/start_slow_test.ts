@@ -20,7 +20,7 @@ function test(name: string, run: () => Promise<void>): void {
 /** Connects in vain, within the patience and a little more, and returns the one line that says why. */
 async function failure(changes: Partial<ClusterSettings>): Promise<string> {
   const settings = clusterSettings({ patience_seconds: 1, ...changes });
-  const { message } = await assertRejects(() => connectBus(settings), Error);
+  const { message } = await assertRejects(() => connectBus(settings, 0), Error);
   assert(!message.includes("\n") && !message.includes("secret"), message);
   return message;
 }
@@ -49,7 +49,7 @@ test("a bus whose server does not answer says so", async () => {
 test("a bus waits for a server that comes up within its patience", async () => {
   await using server = await NatsServer.start();
   await server.stop();
-  const bus = connectBus(clusterSettings({ servers: [server.url] }));
+  const bus = connectBus(clusterSettings({ servers: [server.url] }), 0);
   await server.restart();
   await (await bus).stop();
 });

@@ -5,6 +5,8 @@
  */
 
 import {
+  AckPolicy,
+  DeliverPolicy,
   DiscardPolicy,
   JetStreamApiCodes,
   JetStreamApiError,
@@ -13,7 +15,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "@nats-io/jetstream";
-import { nanos, type NatsConnection } from "@nats-io/transport-node";
+import { createInbox, nanos, type NatsConnection } from "@nats-io/transport-node";
 import { pause } from "../lib/timeout.ts";
 import type { Session } from "./session.ts";
 
@@ -214,6 +216,24 @@ export function endOf({ created, state }: StreamInfo): Place {
   return { created, sequence: last_seq, time };
 }
 
+/** Finds the place behind which the messages of the last seconds are. */
+export async function findPlace(
+  session: Session,
+  { config, created, state }: StreamInfo,
+  seconds: number,
+): Promise<Place> {
+  const { delivered } = await session.during(session.manager.consumers.add(config.name, {
+    deliver_policy: DeliverPolicy.StartTime,
+    opt_start_time: new Date(Date.now() - seconds * 1000).toISOString(),
+    ack_policy: AckPolicy.None,
+    deliver_subject: createInbox(),
+    mem_storage: true,
+    num_replicas: 1,
+  })); // That is asked for its place only; the servers forget a consumer that nobody listens to.
+  const sequence = Math.min(delivered.stream_seq, state.last_seq);
+  return { created, sequence, time: null };
+}
+
 /** Tells whether a stream holds a message. */
 export function holds({ first_seq, last_seq }: StreamInfo["state"], sequence: number): boolean {
   return first_seq > 0 && first_seq <= sequence && sequence <= last_seq;
@@ -240,7 +260,7 @@ export function findLoss(
   const end = endOf(info), { created } = end, { sequence } = place;
   if (created !== place.created) {
     const next = { created, sequence: Math.max(0, first_seq - 1), time: null };
-    return { why: "the stream was made anew", next, anew: true };
+    return { why: "the stream was created again", next, anew: true };
   }
   const known = Math.max(sequence, stored);
   if (last_seq < known) {

@@ -40,7 +40,7 @@ Deno.test("findLoss sees what is missing between a place and a stream, and only 
     [streamOf(1, 5), placeAt(5), "the stream has lost its end, 6 to 7", { stored: 7 }],
     [streamOf(1, 5), OTHER, OTHERS],
     [streamOf(1, 9), placeAt(5), OTHERS, { differs: true }],
-    [streamOf(1, 9, "2026-11-28T09:00:00Z"), placeAt(5), "the stream was made anew"],
+    [streamOf(1, 9, "2026-11-28T09:00:00Z"), placeAt(5), "the stream was created again"],
   ];
   for (const [info, place, why, knowledge] of cases) {
     assertEquals(findLoss(info, place, knowledge)?.why ?? null, why);

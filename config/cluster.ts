@@ -1,12 +1,12 @@
 /**
- * What must hold for the keys of the cluster beyond what each of them takes.
+ * Conditions between the keys of the cluster.
  *
  * @module
  */
 
 import type { Config } from "./schema.ts";
 
-/** Finds keys that do not fit together, and says what each must be; the client of NATS knows one user, one way. */
+/** Finds keys that do not fit together. The client of NATS has one user, and uses TLS for all servers or none. */
 export function findClusterProblems(
   { servers, tls_ca_file }: Config["cluster"],
 ): [path: string, want: string][] {
@@ -17,7 +17,7 @@ export function findClusterProblems(
     problems.push(["cluster.servers", "all nats:// or all tls://"]);
   }
   if (differ(({ username, password }) => `${username}:${password}`)) {
-    problems.push(["cluster.servers", "URLs with one user and one password for all"]);
+    problems.push(["cluster.servers", "URLs that all have the same user and password"]);
   }
   if (tls_ca_file !== "" && urls.every(({ protocol }) => protocol !== "tls:")) {
     const want = "empty where cluster.servers do not begin with tls://";

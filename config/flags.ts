@@ -1,5 +1,5 @@
 /**
- * The command line: its flags, its help text, and the one thing that it asks for.
+ * The command line: its flags, its help text, and the action that it asks for.
  *
  * @module
  */
@@ -10,30 +10,32 @@ import type { TextSetting } from "./schema.ts";
 
 /** The text of `--help`. */
 export const HELP =
-  `A WebSocket relay: every message that a client sends reaches every connected client.
+  `A WebSocket relay: whatever one client sends, every client receives, in the same order.
 
 Usage: relay [flags]
 
 Flags:
-  --config PATH     Read the configuration from PATH (default: config.yaml, if there is one)
-  --port N          Listen on port N; overrides server.port
-  --metrics-port N  Serve metrics on port N; overrides metrics.port
-  --check           Check configuration, certificate and cluster, say "ok" or what is wrong
+  --config PATH     Read the configuration from PATH (default: config.yaml, if it exists)
+  --port N          Listen on port N (overrides server.port)
+  --metrics-port N  Serve metrics on port N (overrides metrics.port)
+  --demo            Show the chat page to browsers (sets server.demo_page)
+  --check           Check settings, files and the cluster, then print "ok" or the problems
   --print-config    Print the effective configuration as YAML
   --print-schema    Print the JSON Schema of the configuration file
   --version         Print the version
-  --help            Print this
+  --help            Print this text
 
 Every key of the configuration is also an environment variable: server.port is RELAY_SERVER_PORT.
-Exit codes: 0 stopped as asked, 1 could not start or a listener died, 2 wrong flag or configuration.
+Exit codes: 0 after a graceful stop, 1 if the relay could not start or a listener died, 2 for a wrong
+flag or configuration. Documentation: docs/configuration.md and docs/operations.md.
 `;
 
-/** The one thing that a command line asks for. */
+/** The action that a command line asks for. */
 export type Action = "help" | "version" | "print-schema" | "print-config" | "check" | "run";
 
 /** The meaning of a command line. */
 export interface Flags {
-  /** The thing to do. */
+  /** The action. */
   readonly action: Action;
   /** The configuration file that was named. */
   readonly file?: string;
@@ -51,31 +53,36 @@ const SETTINGS: Readonly<Record<string, string>> = {
   "metrics-port": "metrics.port",
 };
 
+/** Flags that set a key to true. */
+const SWITCHES: Readonly<Record<string, string>> = { "demo": "server.demo_page" };
+
 /** Reads the command line. */
 export function parseFlags(args: readonly string[]): Flags {
   const problems: string[] = [];
   const valued = ["config", ...Object.keys(SETTINGS)];
-  const known = [...ACTIONS, ...valued].map((name) => `--${name}`);
+  const bare = [...ACTIONS, ...Object.keys(SWITCHES)];
+  const known = [...bare, ...valued].map((name) => `--${name}`);
   const parsed = parseArgs(args, {
-    boolean: ACTIONS,
+    boolean: bare,
     string: valued,
     alias: { h: "help" },
     unknown(arg: string, key?: string): boolean {
       const [flag] = arg.split("=");
-      const fault = key === undefined
-        ? `${arg} is not understood, the relay takes flags only`
-        : `${flag} is not a known flag, the nearest is ${closestString(flag, known)}`;
-      problems.push(`${fault} (command line)`);
+      problems.push(
+        key === undefined
+          ? `${arg} is not a flag, and the relay takes only flags (command line)`
+          : `Unknown flag ${flag} (did you mean ${closestString(flag, known)}?)`,
+      );
       return false;
     },
   }) as Record<string, unknown>;
 
-  for (const argument of parsed._ as string[]) { // What stands behind "--".
-    problems.push(`${argument} is not understood, the relay takes flags only (command line)`);
+  for (const argument of parsed._ as string[]) { // Everything after "--".
+    problems.push(`${argument} is not a flag, and the relay takes only flags (command line)`);
   }
   for (const argument of args) {
     const [flag, given] = argument.split("=", 2);
-    if (given !== undefined && ACTIONS.some((name) => flag === `--${name}`)) {
+    if (given !== undefined && bare.some((name) => flag === `--${name}`)) {
       problems.push(`${flag} must have no value, got "${given}" (command line)`);
     }
   }
@@ -88,10 +95,13 @@ export function parseFlags(args: readonly string[]): Flags {
     const given = value(name);
     return given === undefined ? [] : [{ path, value: given, source: `flag --${name}` }];
   });
+  for (const [name, path] of Object.entries(SWITCHES)) {
+    if (parsed[name]) settings.push({ path, value: "true", source: `flag --${name}` });
+  }
   const asked = ACTIONS.filter((name) => parsed[name]);
   const [action = "run"] = asked;
   if (asked.length > 1 && action !== "help") {
-    problems.push(`--${asked.join(" and --")} must each stand alone (command line)`);
+    problems.push(`--${asked.join(" and --")} cannot be combined (command line)`);
   }
   return { action, file: value("config"), settings, problems };
 }

@@ -10,161 +10,194 @@ import * as z from "zod";
 const MIB = 1024 * 1024;
 
 const origin = z.string().refine((text) => text === "*" || text === originOf(text));
-/** A name that may stand in a header's list (RFC 9110 §5.6.2), and is no token of a client. */
+/** A name that is allowed in a list header (RFC 9110 §5.6.2), and that is not a client's token. */
 const subprotocol = z.string().regex(/^(?!bearer\.)[\w!#$%&'*+.^`|~-]+$/);
-/** A network, or `unix` for who comes through the Unix socket. */
+/** A network, or `unix` for clients that come through the Unix socket. */
 const network = z.string().refine((text) => text === "unix" || ipaddr.isValidCIDR(text));
-/** A NATS server, with or without user, password (in the form of URLs) and port. */
+/** The URL of a NATS server, with or without user, password and port. */
 const natsServer = z.string()
   .regex(/^(nats|tls):\/\/(([^\s/@%]|%[\da-fA-F]{2})+@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/)
   .refine((text) => URL.canParse(text));
 
 const server = z.strictObject({
   hostname: z.string().min(1).default("0.0.0.0")
-    .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
+    .describe(
+      "The address to listen on. 0.0.0.0 means all IPv4 addresses, and :: means all IPv4 and " +
+        "IPv6 addresses.",
+    ),
   port: z.int().min(0).max(65535).default(8443)
-    .describe("The port to bind; 0 takes a free one."),
+    .describe("The port to listen on. 0 picks a free port."),
   reuse_port: z.boolean().default(false)
     .describe(
-      "Whether several relays on this machine may share the port; each connection reaches one of them.",
+      "Whether several relays on this machine may share the port. Each connection reaches one " +
+        "of them.",
     ),
   unix_socket: z.string().default("")
     .describe(
-      "A path to listen on instead, as a Unix socket, for a proxy on the same machine; empty: none.",
+      "The path of a Unix socket to listen on instead of a port, for a proxy on the same " +
+        "machine. Empty: none.",
     ),
   transport: z.enum(["native", "ws"]).default("native")
-    .describe("What carries the WebSockets."),
+    .describe("The implementation of the WebSockets."),
   tls: z.strictObject({
     enabled: z.boolean().default(false)
       .describe("Whether to serve wss:// instead of ws://."),
     cert_file: z.string().min(1).default("cert.pem")
-      .describe(
-        "The certificate chain, PEM, relative to the working directory.",
-      ),
+      .describe("The certificate chain in PEM, relative to the working directory."),
     key_file: z.string().min(1).default("key.pem")
-      .describe("Its private key, PEM, relative to the working directory."),
+      .describe("The private key of the certificate in PEM, relative to the working directory."),
   }).prefault({}).describe("The certificate."),
   allowed_origins: z.array(origin).default(["*"])
     .meta({ title: 'origins such as https://example.com, or "*"' })
     .describe(
-      'The origins whose pages may connect; "*" is any. Requests without an origin pass.',
+      'The origins whose web pages may connect. "*" allows every web page. Requests without an ' +
+        "origin do not come from web pages and are not restricted.",
     ),
   subprotocols: z.array(subprotocol).default([])
     .meta({ title: "subprotocols such as chat.v1, without bearer. at the beginning" })
     .describe(
-      "The subprotocols that the relay knows besides relay; the first that a client offers is answered.",
+      "The subprotocols that the relay knows in addition to relay. It answers the first one " +
+        "that a client offers.",
     ),
   auth_tokens_file: z.string().default("")
     .describe(
-      "A file with one token a line, of which a client must have one, and talk (the default) or " +
-        "listen behind it: what it may do; empty: anyone may connect.",
+      "A file with one token per line. The word talk (the default) or listen may follow each " +
+        "token. Empty: no such tokens.",
     ),
   auth_keys_file: z.string().default("")
     .describe(
-      "A file of keys (JWKS) for signed tokens (JWT), which are taken beside those of the file; empty: none.",
+      "A file with keys (JWKS) for signed tokens (JWT), which are accepted in addition to those " +
+        "of the token file. Empty: no signed tokens.",
     ),
   without_token: z.enum(["refuse", "listen"]).default("refuse")
     .describe(
-      "What becomes of a client without a token where tokens or keys are configured: it is refused, " +
-        "or may listen.",
+      "What happens to a client without a token if tokens or keys are configured: it is " +
+        "refused, or it may listen.",
     ),
   auth_token_parameter: z.string().regex(/^[\w.~-]*$/).default("")
     .meta({ title: "text of letters, digits and . _ ~ -, or empty" })
     .describe(
-      "A query parameter that may hold the token, for clients that can set nothing but a URL; " +
-        "empty: none. Proxies, browsers and tools write URLs into their logs and histories, so " +
-        "name one only where there is no other way.",
+      "A query parameter that may hold the token, for clients that can set nothing but a URL. " +
+        "Empty: none. Proxies, browsers and tools write URLs to their logs and histories, so use " +
+        "it only if there is no other way.",
     ),
   trusted_proxies: z.array(network).default([])
     .meta({ title: "networks such as 10.0.0.0/8 or fd00::/8, or unix" })
     .describe(
-      "The networks of proxies whose X-Forwarded-For is believed; unix is who comes through unix_socket.",
+      "The networks of proxies whose X-Forwarded-For header is believed. unix means every " +
+        "connection through unix_socket.",
+    ),
+  demo_page: z.boolean().default(false)
+    .describe(
+      "Whether browsers that open the relay's address get the chat page, to try the relay.",
     ),
   idle_timeout_seconds: z.int().min(1).max(86400).default(30)
-    .describe(
-      "A silent client is pinged at half of this and evicted after it.",
-    ),
+    .describe("A silent client is pinged after half of this time and evicted after all of it."),
 });
 
 const relay = z.strictObject({
   echo: z.boolean().default(true)
     .describe("Whether a sender receives its own messages."),
   rooms: z.boolean().default(false)
-    .describe("Whether each path is a room of its own, such as /team; else there is only /."),
+    .describe(
+      "Whether each path, such as /team, is a room of its own. Otherwise / is the only room.",
+    ),
   history_seconds: z.number().min(0).max(86400).default(0)
-    .describe("How long messages are kept for clients that ask for them; 0: not at all."),
+    .describe("How long messages are kept for clients that ask for them. 0: not at all."),
   history_bytes: z.int().min(1).max(64 * 1024 * MIB).default(64 * MIB)
-    .describe("How much of them is kept, over all rooms; what is older goes."),
+    .describe(
+      "How many bytes of the history are kept, over all rooms. Beyond that the oldest messages go.",
+    ),
 });
 
 const limits = z.strictObject({
   max_connections: z.int().min(1).max(1_000_000).default(10_000)
-    .describe("How many clients may be connected."),
+    .describe("The number of clients that may be connected. Keep it below ulimit -n."),
   max_connections_per_ip: z.int().min(0).max(1_000_000).default(0)
-    .describe("How many of them from one address; 0: no limit."),
+    .describe("The number of clients that may be connected from one address. 0: no limit."),
   max_rooms: z.int().min(1).max(1_000_000).default(10_000)
-    .describe("How many rooms there may be, where relay.rooms is true."),
+    .describe("The number of rooms that may exist at the same time, if relay.rooms is true."),
   max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
-    .describe("The largest message; text counts as UTF-8."),
+    .describe("The size of the largest message. Text counts as UTF-8."),
   max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
-    .describe("The unsent bytes that are held for one client; over it the client is slow."),
+    .describe(
+      "The unsent bytes that the relay holds for one client. A client with more than that is slow.",
+    ),
   max_messages_per_second: z.int().min(0).max(1_000_000).default(0)
-    .describe("How many messages a client may send; 0: no limit."),
+    .describe(
+      "The messages that a client may send per second; it may send those of one second at once. " +
+        "0: no limit.",
+    ),
   slow_client: z.enum(["disconnect", "drop"]).default("disconnect")
-    .describe("Evict a slow client, or keep it and skip the messages that it could not be given."),
+    .describe(
+      "What happens to a slow client: it is evicted, or it stays and the messages that it " +
+        "cannot be given are dropped.",
+    ),
 });
 
 const cluster = z.strictObject({
   servers: z.array(natsServer).default([])
     .meta({ title: "NATS servers such as nats://10.0.0.5:4222 or tls://nats.example.com:4222" })
     .describe(
-      "The NATS servers, with user and password where they ask for them; empty: the relay is alone.",
+      "The NATS servers of the cluster, with user and password if they need them. Empty: this " +
+        "relay is alone.",
     ),
   name: z.string().regex(/^[\w-]{1,64}$/).default("relay")
     .meta({ title: "1 to 64 letters, digits and _ -" })
-    .describe("Relays of one name act as one; it is also the name of the stream and its subject."),
+    .describe(
+      "The name of the cluster. Relays with the same name act as one. The stream in NATS and " +
+        "its subject have the same name.",
+    ),
   credentials_file: z.string().default("")
-    .describe("A NATS .creds file, relative to the working directory; empty: none."),
+    .describe("A NATS .creds file, relative to the working directory. Empty: none."),
   tls_ca_file: z.string().default("")
     .describe(
-      "The CA of servers whose URLs begin with tls://, PEM, relative to the working directory; " +
-        "empty: those that Deno trusts.",
+      "The CA of NATS servers whose URLs begin with tls://, in PEM, relative to the working " +
+        "directory. Empty: the CAs that Deno trusts.",
     ),
   storage: z.enum(["file", "memory"]).default("file")
-    .describe("Where the stream is kept; in memory it ends with its server."),
+    .describe("Where NATS keeps the stream. A stream in memory ends with its server."),
   replicas: z.int().min(1).max(5).default(1)
-    .describe("On how many servers the stream is kept; 3 where there are three."),
+    .describe(
+      "The number of NATS servers that keep a copy of the stream. Use 3 if there are three " +
+        "servers.",
+    ),
   retention_seconds: z.int().min(1).max(86400).default(120)
-    .describe("How long the stream keeps messages: longer than a relay may be away and go on."),
+    .describe(
+      "How long the stream keeps messages. A relay that was cut off for longer cannot catch up.",
+    ),
   max_bytes: z.int().min(MIB).max(1024 * 1024 * MIB).default(256 * MIB)
-    .describe("How much the stream keeps; what is older goes."),
+    .describe("How many bytes the stream keeps. Beyond that the oldest messages are removed."),
   patience_seconds: z.number().min(0.1).max(3600).default(10)
-    .describe("How long clients are kept while NATS does not answer."),
+    .describe("How long clients stay connected while NATS does not answer."),
 });
 
 const metrics = z.strictObject({
   enabled: z.boolean().default(true)
-    .describe("Whether to serve metrics and health checks."),
+    .describe("Whether to serve metrics, health checks and the status page."),
   hostname: z.string().min(1).default("0.0.0.0")
-    .describe("The address to bind; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6."),
+    .describe("The address to listen on, as in server.hostname."),
   port: z.int().min(0).max(65535).default(9090)
-    .describe("The port to bind; 0 takes a free one."),
+    .describe("The port to listen on. 0 picks a free port."),
 });
 
 const shutdown = z.strictObject({
   delay_seconds: z.number().min(0).max(3600).default(0)
-    .describe("Time between /readyz turning 503 and the first close frame."),
+    .describe("The time between /readyz turning to 503 and the first close frame."),
   spread_seconds: z.number().min(0).max(3600).default(0)
-    .describe("Time over which clients are told to go away, so that they do not come back at once"),
+    .describe(
+      "The time over which the close frames are spread, so that clients do not all come back at " +
+        "once.",
+    ),
   timeout_seconds: z.number().min(0).max(3600).default(10)
-    .describe("How long to wait, after the delay, for clients to go away."),
+    .describe("How long to wait, after the delay, for clients to disconnect."),
 });
 
 const log = z.strictObject({
   level: z.enum(["debug", "info", "warn", "error"]).default("info")
-    .describe("The least severe level that is written."),
+    .describe("The least severe level that is logged."),
   format: z.enum(["text", "json"]).default("text")
-    .describe("Lines for people, or one JSON object a line."),
+    .describe("The form of the log lines: text for people, or one JSON object per line."),
 });
 
 /** The effective configuration; keys as in the file, sizes in bytes, times in seconds. */
@@ -184,6 +217,7 @@ export interface Config {
     without_token: "refuse" | "listen";
     auth_token_parameter: string;
     trusted_proxies: string[];
+    demo_page: boolean;
     idle_timeout_seconds: number;
   };
   /** What the relay does with messages. */
@@ -229,9 +263,9 @@ const schema: z.ZodType<Config> = z.strictObject({
 }).meta({ title: "Relay" }).describe("The configuration of the relay.");
 
 /**
- * Finds the origin that a client sends (RFC 6454 §6.2) of which somebody wrote more, or not all; `null`
- * if there is none. Pages opened from disk have the origin `null`, in some apps `file://`; extensions and
- * apps have schemes of their own, which `URL` knows no origin of.
+ * Finds the origin that a client sends (RFC 6454 §6.2) for a text that has more, or less, than an origin;
+ * `null` if there is none. Pages that were opened from disk have the origin `null`, and in some apps
+ * `file://`. Extensions and apps have schemes of their own, for which `URL` does not know an origin.
  */
 function originOf(text: string): string | null {
   if (text === "null") return text;
@@ -244,7 +278,7 @@ function originOf(text: string): string | null {
   return url.host ? `${url.protocol}//${url.host}` : null;
 }
 
-/** Says in words how to mend the items of a list that can be mended; empty if there are none. */
+/** Says how to correct the items of a list that can be corrected; empty if there are none. */
 export function describeRepair(path: string, value: unknown): string {
   if (path !== "server.allowed_origins" || !Array.isArray(value)) return "";
   const repairs = value.flatMap((item) => {
@@ -254,7 +288,7 @@ export function describeRepair(path: string, value: unknown): string {
   return repairs.length > 0 ? `; write ${repairs.join(", ")}` : "";
 }
 
-/** Fills in the defaults of a configuration as the file has it; `null` if a key or a value in it is wrong. */
+/** Fills in the defaults of a configuration from a file; `null` if a key or a value in it is wrong. */
 export function fillDefaults(tree: unknown): Config | null {
   return schema.safeParse(tree).data ?? null;
 }
@@ -268,22 +302,24 @@ export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = {
   ...z.toJSONSchema(schema, { io: "input" }),
 };
 
-/** A value for a key as the environment or a flag gives it, and where it came from. */
+/** A value for a key from the environment or a flag, and where it came from. */
 export interface TextSetting {
   /** The key's path, for example `server.port`. */
   readonly path: string;
-  /** The value; it stands for a number, a boolean or a list with commas where the key wants one. */
+  /** The value as text; it means a number, a boolean or a comma-separated list if the key wants one. */
   readonly value: string;
   /** The source as messages name it, for example `flag --port`. */
   readonly source: string;
 }
 
-/** One key as the schema describes it, in the terms of JSON Schema. */
+/** One key of the schema, in the terms of JSON Schema. */
 export interface Key {
-  /** `object` for a section; else the type of the value. */
+  /** `object` for a section; otherwise the type of the value. */
   readonly type: string;
-  /** The items of a list in words, or the form of a text. */
+  /** The items of a list, or the form of a text, in words. */
   readonly title?: string;
+  /** The meaning, in one or more sentences. */
+  readonly description: string;
   /** The shortest text allowed. */
   readonly minLength?: number;
   /** The keys of a section. */
@@ -296,7 +332,7 @@ export interface Key {
   readonly maximum?: number;
 }
 
-/** Every key by its path, for example `server.port`; sections are among them, the root is `""`. */
+/** Every key by its path, for example `server.port`, with the sections; the root is `""`. */
 export const KEYS: ReadonlyMap<string, Key> = new Map(
   flatten("", CONFIG_SCHEMA as unknown as Key),
 );

@@ -93,7 +93,7 @@ Deno.test("compose.cluster.yaml publishes the proxy only, and each of its parts 
   assertEquals(parse(content), parse(single.replace(target, all(metrics.port).join(", "))));
 });
 
-Deno.test("what compose.cluster.yaml starts is one relay for clients, whichever they reach", async () => {
+Deno.test("the parts of compose.cluster.yaml act as one relay for their clients", async () => {
   if (!await has("nats-server", "nats-server") || !await has("caddy", "caddy")) return;
   await using folder = await tempFolder();
   const { nats, proxy: { environment: { RELAYS = "" } = {} }, ...services } = CLUSTER.services;

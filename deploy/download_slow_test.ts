@@ -46,11 +46,11 @@ async function downloads(env: Record<string, string>): Promise<string[]> {
   return packagesIn(cache);
 }
 
-Deno.test("deno run -A main.ts downloads what a relay alone needs, and no other package", async () => {
+Deno.test("deno run -A main.ts downloads only the packages of a relay without a cluster", async () => {
   assertEquals(await downloads({ RELAY_SERVER_TRANSPORT: "ws" }), PACKAGES);
 });
 
-Deno.test("deno run -A main.ts downloads the client of NATS in a cluster only", async () => {
+Deno.test("deno run -A main.ts downloads the client of NATS only in a cluster", async () => {
   if (!await has("nats-server", "nats-server")) return;
   await using nats = await NatsServer.start();
   const more = (await downloads({ RELAY_CLUSTER_SERVERS: nats.url }))
@@ -65,7 +65,7 @@ Deno.test("deno run -A main.ts downloads the client of NATS in a cluster only", 
   ]);
 });
 
-Deno.test("deno run -A main.ts downloads what checks signed tokens with their keys only", async () => {
+Deno.test("deno run -A main.ts downloads the check of signed tokens only if keys are configured", async () => {
   await using folder = await tempFolder();
   const keys = { keys: [{ kty: "oct", k: btoa("x".repeat(33)) }] };
   const env = { RELAY_SERVER_AUTH_KEYS_FILE: await folder.write("keys", JSON.stringify(keys)) };

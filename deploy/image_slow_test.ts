@@ -24,13 +24,15 @@ function exec(text: string): string[] {
   return [Deno.execPath(), ...args];
 }
 
-Deno.test("what the image runs can be made of what it copies, is healthy, and ends on SIGTERM", async () => {
+Deno.test("the image's program can be built from the copied files, is healthy, and ends on SIGTERM", async () => {
   await using folder = await tempFolder();
   const src = `${folder.path}/src/`;
   await Deno.mkdir(src);
   for (const [, paths] of INSTRUCTIONS.filter(([name]) => name === "COPY")) {
     if (paths.startsWith("--from=build")) continue;
-    const command = ["sh", "-c", `cp -r ${paths.replace(/ (\S+)$/, ` ${src}$1`)}`];
+    const [, from, to] = /^(.+) (\S+)$/.exec(paths)!;
+    if (to.endsWith("/")) await Deno.mkdir(src + to, { recursive: true });
+    const command = ["sh", "-c", `cp -r ${from}${from.endsWith("/") ? "." : ""} ${src}${to}`];
     assertEquals(await run({ command }), { code: 0, stdout: "", stderr: "" });
   }
   const built = await run({ command: exec(only("RUN")), cwd: src });
@@ -60,7 +62,7 @@ Deno.test("what the image runs can be made of what it copies, is healthy, and en
   assertEquals(await health(), 1);
 });
 
-Deno.test("what the image copies is not ignored", async () => {
+Deno.test("files that the image copies are not ignored", async () => {
   const lines = (await Deno.readTextFile(`${ROOT}deploy/Dockerfile.dockerignore`)).split("\n");
   const copied = INSTRUCTIONS.filter(([name, rest]) => name === "COPY" && !rest.startsWith("--"))
     .flatMap(([, rest]) => rest.split(" ").slice(0, -1));

@@ -46,7 +46,7 @@ for (const [name, objects] of Object.entries(FILES)) {
     assertEquals(code, 0, stderr);
   });
 
-  Deno.test(`${name} gives the relay a configuration it takes, its ports, and time to stop`, async () => {
+  Deno.test(`${name} gives the relay a valid configuration, its ports, and time to stop`, async () => {
     await using folder = await tempFolder();
     const { file, config } = await configOf(objects, folder.path);
     const { metrics, server, shutdown } = config;
@@ -72,7 +72,7 @@ for (const [name, objects] of Object.entries(FILES)) {
   });
 }
 
-Deno.test("kubernetes.yaml never has two relays, since they would not act as one", async () => {
+Deno.test("kubernetes.yaml never has two relays, because they would not act as one", async () => {
   const objects = FILES["kubernetes.yaml"];
   await using folder = await tempFolder();
   const { config: { cluster } } = await configOf(objects, folder.path);
@@ -80,7 +80,7 @@ Deno.test("kubernetes.yaml never has two relays, since they would not act as one
   assertEquals([cluster.servers, replicas, strategy], [[], 1, { type: "Recreate" }]);
 });
 
-Deno.test("kubernetes.cluster.yaml always leaves relays for the clients of one that goes", async () => {
+Deno.test("kubernetes.cluster.yaml always leaves relays for the clients of one that stops", async () => {
   const objects = FILES["kubernetes.cluster.yaml"];
   await using folder = await tempFolder();
   const { config: { cluster } } = await configOf(objects, folder.path);

@@ -10,7 +10,7 @@ import { replaced } from "./replaced.ts";
 /** More than NATS sends before it waits to hear that it may go on. */
 const MANY_BYTES = 64 * 1024 * 1024;
 
-Deno.test("nats.conf lets relays do what they have to, and nothing else", async () => {
+Deno.test("nats.conf lets relays do their work and nothing else", async () => {
   if (!await has("nats-server", "nats-server")) return;
   await using folder = await tempFolder();
   const { cert_file, key_file } = await makeCertificate(folder.path, "nats");

@@ -41,7 +41,7 @@ for (const name of PROXIES) {
     await talkThrough(proxy, await Deno.readTextFile(certificate.cert_file), relay);
   });
 
-  Deno.test(`${name} spreads clients over two relays, and leaves out one that refuses or is gone`, async () => {
+  Deno.test(`${name} spreads clients over two relays, and avoids one that refuses or is gone`, async () => {
     if (!await has(name, name)) return;
     await using folder = await tempFolder();
     const certificate = await makeCertificate(folder.path, "proxy");

@@ -15,7 +15,7 @@ const UNITS: Record<string, string> = {
 const EXPOSURE = 15;
 
 for (const [name, text] of Object.entries(UNITS)) {
-  Deno.test(`systemd-analyze finds nothing wrong with ${name}, and little that it could do`, async () => {
+  Deno.test(`systemd-analyze finds nothing wrong with ${name}, and few rights in it`, async () => {
     if (!await has("systemd-analyze", "systemd")) return;
     await using folder = await tempFolder();
     const unit = replaced(text, { "/usr/local/bin/relay": Deno.execPath() }); // It must exist.
@@ -36,7 +36,7 @@ for (const [name, text] of Object.entries(UNITS)) {
   });
 }
 
-Deno.test("relay@.service takes nothing from relay.service, and adds what several need", () => {
+Deno.test("relay@.service contains all of relay.service, and adds what several relays need", () => {
   const [one, several] = Object.values(UNITS).map((text) => replaced(text, {}).split("\n"));
   assertEquals(one.filter((line) => !several.includes(line)), [
     "Description=WebSocket relay",

@@ -67,7 +67,7 @@ class Regular {
   }
 }
 
-Deno.test("relays behind nginx are restarted in turn, and nobody is without one or misses a message", async () => {
+Deno.test("relays behind nginx are restarted in turn, and no client stays without a relay or misses a message", async () => {
   if (!await has("nginx", "nginx") || !await has("nats-server", "nats-server")) return;
   await using folder = await tempFolder();
   await using nats = await NatsServer.start();

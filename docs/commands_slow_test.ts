@@ -4,12 +4,19 @@ import { run } from "../testing/program.ts";
 import { startWithTls } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
 
-/** Commands that are all of the checks, or part of them: .ci/run runs them. */
-const ELSEWHERE = ["deno task ok", "deno fmt --check && deno lint && deno check ."];
+/** Commands that others run: .ci/run, and deploy/compile_slow_test.ts. */
+const ELSEWHERE = [
+  "deno task ok",
+  "deno fmt --check && deno lint && deno check .",
+  "deno task compile",
+];
+
+/** Pages whose commands need more than a relay; tests of their own run them. */
+const PAGES_APART = ["README.md", "docs/configuration.md"];
 
 for (const [path, markdown] of await documents()) {
   const commands = commandsOf(markdown).filter((line) => !ELSEWHERE.includes(line));
-  if (path === "README.md" || commands.length === 0) continue; // README's are run by readme_slow_test.ts.
+  if (PAGES_APART.includes(path) || commands.length === 0) continue;
   Deno.test(`${path} has only commands that work`, async () => {
     await using folder = await tempFolder();
     await using relay = await startWithTls(folder);

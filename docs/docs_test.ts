@@ -6,7 +6,14 @@ import { describeWanted, KEYS } from "../config/schema.ts";
 import { EVICTIONS, Hub } from "../hub.ts";
 import { createMetrics } from "../metrics.ts";
 import { CLOSE } from "../transport/close.ts";
-import { anchorsOf, documents, linksOf, tablesOf } from "../testing/markdown.ts";
+import {
+  anchorsOf,
+  documents,
+  entriesOf,
+  type Entry,
+  linksOf,
+  tablesOf,
+} from "../testing/markdown.ts";
 import { ROOT } from "../testing/program.ts";
 
 const DOCUMENTS = await documents();
@@ -31,22 +38,23 @@ const collect = (folder: string) => {
 };
 for (const folder of ["", ...FOLDERS]) if (!ASIDE.includes(folder)) collect(folder);
 
-/** What a row says, by the headings of the columns; the first is what it is about. */
+/** The cells of a table row by the headings of their columns; the first one is what the row is about. */
 type Row = Record<string, string>;
 
-function settings(): Row[] {
-  return [...KEYS].filter(([, key]) => !key.properties).map(([path, key]) => {
-    const value = path.split(".").reduce<unknown>(
-      (node, name) => (node as Record<string, unknown>)[name],
+/** Every key of the configuration as docs/configuration.md lists it. */
+function settings(): Entry[] {
+  return [...KEYS].filter(([, key]) => !key.properties).map(([name, key]) => {
+    const value = name.split(".").reduce<unknown>(
+      (node, part) => (node as Record<string, unknown>)[part],
       DEFAULT_CONFIG,
     );
     const shown = Array.isArray(value) || value === "" ? JSON.stringify(value) : `${value}`;
-    return { key: path, default: shown, wanted: describeWanted(key) };
+    return { name, note: `${shown}; ${describeWanted(key)}`, text: key.description };
   });
 }
 
-/** Every metric that a relay may have, with TLS and in a cluster: its name with its labels, and its type. */
-async function metrics(): Promise<Row[]> {
+/** Every metric that a relay may have, with TLS and in a cluster, by its name with its labels; the note is its type. */
+async function metrics(): Promise<Entry[]> {
   const hub = new Hub({
     encode: () => ({ all: [], slice: () => [], payloadBytes: () => 0 }),
     maxMessageBytes: 1,
@@ -65,48 +73,30 @@ async function metrics(): Promise<Row[]> {
     certificateExpires: () => new Date(),
   });
   const text = await metrics.scrape();
-  return [...text.matchAll(/^# TYPE (\w+) (\w+)\n\w+(\{.*\})?/gm)].map(([, name, type, labels]) => {
+  return [...text.matchAll(/^# TYPE (\w+) (\w+)\n\w+(\{.*\})?/gm)].map(([, name, note, labels]) => {
     const names = [...(labels ?? "").matchAll(/(\w+)="/g)].map(([, label]) => label);
-    return { metric: type === "histogram" || !labels ? name : `${name}{${names}}`, type };
+    return { name: note === "histogram" || !labels ? name : `${name}{${names}}`, note, text: "" };
   });
 }
 
-/** Every line that the program logs, as the source has it, and its level. */
-function logLines(): Row[] {
-  const lines: Row[] = [];
+/** Every line that the program logs, as the source has it; the note is its level. */
+function logLines(): Entry[] {
+  const lines: Entry[] = [];
   for (const [path, text] of SOURCES) {
     const calls = [...text.matchAll(/\blog\.(debug|info|warn|error)\(\s*((?:"[^"]*"[\s+]*)*)/g)];
-    for (const [call, level, parts] of calls) {
-      const line = [...parts.matchAll(/"([^"]*)"/g)].map(([, part]) => part).join("");
-      assert(line, `${path} logs something that is not a text: ${call}`);
-      lines.push({ "log line": line, level });
+    for (const [call, note, parts] of calls) {
+      const name = [...parts.matchAll(/"([^"]*)"/g)].map(([, part]) => part).join("");
+      assert(name, `${path} logs something that is not a text: ${call}`);
+      lines.push({ name, note, text: "" });
     }
   }
   return lines;
 }
 
-/** Every module at the root and the first paragraph of its documentation. */
-function files(): Row[] {
-  return [...SOURCES].filter(([path]) => !path.includes("/")).map(([path, text]) => {
-    const [, documentation] = /\/\*\*(.*?)\*\//s.exec(text)!;
-    const lines = documentation.split("\n").map((line) => line.replace(/^ \*/, "").trim());
-    const [paragraph] = lines.join("\n").trim().split("\n\n");
-    return { file: path, "its one job": paragraph.replaceAll("\n", " ").replaceAll("`", "") };
-  });
-}
-
 const TASK = /^ {4}"(\w+)": \{\s+"description": "(.*)"/gm;
 
-const METRICS = await metrics();
-
-/** All that tables may repeat. */
+/** The rows of the tables that repeat the code. */
 const TRUTH: Row[][] = [
-  settings(),
-  METRICS.filter(({ metric }) => !metric.startsWith("process_")),
-  METRICS.filter(({ metric }) => metric.startsWith("process_"))
-    .map(({ metric }) => ({ "metric of the process": metric })),
-  logLines(),
-  files(),
   FOLDERS.map((folder) => ({ folder })),
   Object.values(CLOSE).map(({ code, reason }) => ({ "close code": `${code}`, reason })),
   EVICTIONS.map((eviction) => ({ eviction })),
@@ -118,20 +108,24 @@ const TRUTH: Row[][] = [
     .map(([, task, description]) => ({ task, "what it does": description })),
 ];
 
-/** Which tables there must be, with those of their columns that repeat the code. */
+/** The tables that there must be, and those of their columns that repeat the code. */
 const WANTED: Record<string, string[]> = {
-  "README.md": ["key default", "flag", "close code reason", "metric type"],
-  "AGENTS.md": ["task what it does", "file its one job", "folder"],
+  "AGENTS.md": ["task what it does", "folder"],
+  "docs/configuration.md": ["flag"],
+  "docs/operations.md": ["exit code", "eviction", "rejection"],
+  "docs/protocol.md": ["close code reason"],
+};
+
+/** Documents that a program writes. */
+const GENERATED = ["bench/RESULTS.md"];
+
+/** The lists that repeat the code: the page, what an entry has to be told apart by, and all entries. */
+const LISTS: Record<string, { note: RegExp; entries: Entry[] }[]> = {
+  "docs/configuration.md": [{ note: /; /, entries: settings() }],
   "docs/operations.md": [
-    "log line level",
-    "exit code",
-    "metric",
-    "metric of the process",
-    "eviction",
-    "rejection",
+    { note: /^(gauge|counter|histogram)$/, entries: await metrics() },
+    { note: /^(debug|info|warn|error)$/, entries: logLines() },
   ],
-  ".agents/summary/data_models.md": ["key default wanted", "metric type"],
-  ".agents/summary/interfaces.md": ["rejection", "close code reason", "flag", "exit code"],
 };
 
 for (const [path, markdown] of DOCUMENTS) {
@@ -149,6 +143,26 @@ for (const [path, markdown] of DOCUMENTS) {
     assertEquals(repeated, WANTED[path] ?? []);
   });
 
+  Deno.test(`${path} has no list that differs from the code`, () => {
+    const found = entriesOf(markdown);
+    for (const { note, entries } of LISTS[path] ?? []) {
+      const listed = found.filter((entry) => note.test(entry.note));
+      const shown = entries[0].text ? listed : listed.map((entry) => ({ ...entry, text: "" }));
+      const sorted = (list: Entry[]) => list.toSorted((a, b) => a.name < b.name ? -1 : 1);
+      assertEquals(sorted(shown), sorted(entries));
+    }
+    const known = (LISTS[path] ?? []).map(({ note }) => note);
+    const strangers = found.filter((entry) => !known.some((note) => note.test(entry.note)));
+    assertEquals(strangers, [], "entries that repeat nothing");
+  });
+
+  if (!GENERATED.includes(path)) {
+    Deno.test(`${path} has no table that is wider than 100 columns`, () => {
+      const wide = markdown.split("\n").filter((line) => line.startsWith("|") && line.length > 100);
+      assertEquals(wide, []);
+    });
+  }
+
   Deno.test(`${path} has no link that leads nowhere`, () => {
     const anchors = anchorsOf(markdown);
     assertEquals(anchors.filter((each, at) => anchors.indexOf(each) !== at), [], "headings");
@@ -161,3 +175,31 @@ for (const [path, markdown] of DOCUMENTS) {
     }
   });
 }
+
+Deno.test("README.md is short enough to be read", () => {
+  const lines = DOCUMENTS.get("README.md")!.split("\n").length;
+  assert(lines < 180, `it has ${lines} lines`);
+});
+
+Deno.test("docs/SECURITY.md names a test for each threat, and only tests that exist", () => {
+  const [, ...threats] = DOCUMENTS.get("docs/SECURITY.md")!.split(/^### /m);
+  const untested = ["Clients that pretend to be others"];
+  for (const threat of threats) {
+    const [name] = threat.split("\n");
+    const tests = [...threat.matchAll(/`([\w/]+_test\.ts)`/g)].map(([, file]) => file);
+    assertEquals(tests.length === 0, untested.includes(name), name);
+    for (const file of tests) assert(Deno.statSync(`${ROOT}${file}`).isFile, file);
+  }
+  assert(threats.length > 10, "the threats have gone");
+});
+
+Deno.test("deploy/README.md names each file there, and no other", () => {
+  const items = DOCUMENTS.get("deploy/README.md")!.split(/^- /m).slice(1)
+    .map((item) => item.split(":")[0]);
+  const named = items.flatMap((item) =>
+    [...item.matchAll(/\[([\w.@]+)\]|`([\w.@]+)`/g)].map(([, link, code]) => link ?? code)
+  );
+  const files = [...Deno.readDirSync(`${ROOT}deploy`)].map(({ name }) => name)
+    .filter((name) => !name.endsWith(".ts") && name !== "README.md");
+  assertEquals(named.toSorted(), files.toSorted());
+});

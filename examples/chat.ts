@@ -1,9 +1,10 @@
 /**
- * A chat in the terminal: lines go in, and what anybody says comes out.
+ * A chat in the terminal: lines go in, and what anybody says comes out. It comes back by itself when the
+ * connection is lost.
  *
  *     deno run --allow-net examples/chat.ts ws://localhost:8443 alice
  *
- * Ctrl-D leaves once the relay has heard everything, Ctrl-C at once. If the relay wants a token, put it
+ * The path of the URL is the room, where the relay has rooms. Ctrl-D leaves once the relay has heard everything, Ctrl-C at once. If the relay wants a token, put it
  * into the environment as CHAT_TOKEN and add --allow-env=CHAT_TOKEN.
  *
  * @module
@@ -11,11 +12,14 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { Memory } from "./overlap.js";
 
 // A message is text of the form {name}<br>{message_text}, as in chat.html.
 const SEPARATOR = "<br>";
 const MAX_UNHEARD = 1000; // A relay without echo sends none back.
-const PATIENCE_MS = 2000; // For the relay's last word.
+const PATIENCE_MS = 2000; // For the relay's last word, and for its history.
+const SOON_MS = 250, LATER_MS = 1000, PAUSE_MS = 5000, MAX_DELAY_MS = 30_000;
+const STABLE_MS = 10_000; // A connection that lived so long ends a series of attempts.
 
 const coloured = Deno.stdout.isTerminal() && !Deno.noColor;
 const bold = (text: string) => coloured ? `\x1b[1;36m${text}\x1b[0m` : text;
@@ -43,22 +47,7 @@ function exit(code: number, ...words: string[]): never {
   Deno.exit(code);
 }
 
-function open(url: string, token?: string): WebSocket {
-  try {
-    return new WebSocket(url, token ? ["relay", `bearer.${token}`] : []);
-  } catch (error) {
-    exit(2, `Cannot connect to ${url}:`, (error as Error).message);
-  }
-}
-
-const HINTS: [sign: RegExp, hint: string][] = [
-  [/\b401$/, "(it wants a token that is right: CHAT_TOKEN, with --allow-env=CHAT_TOKEN)"],
-  [/\b(429|503)$/, "(it is full, or shutting down)"],
-  [/HTTP version/, "(if it speaks TLS, the address begins with wss://)"],
-  [/certificate|NoApplicationProtocol/, "(is its certificate trusted? see --cert)"],
-  [/(tcp|dns)/, "(is a relay running there?)"],
-];
-
+/** Where and as whom to connect, by the arguments. */
 const [url, name, ...rest] = Deno.args;
 if (!url || !name || rest.length > 0) {
   exit(2, "Usage: deno run --allow-net examples/chat.ts URL NAME");
@@ -67,42 +56,139 @@ if (name.includes(SEPARATOR)) exit(2, `NAME must not contain ${SEPARATOR}, got $
 const mayReadToken = await Deno.permissions.query({ name: "env", variable: "CHAT_TOKEN" });
 const token = mayReadToken.state === "granted" ? Deno.env.get("CHAT_TOKEN") : undefined;
 
-const socket = open(url, token);
-socket.binaryType = "arraybuffer";
-const unheard: string[] = []; // Sent, and not come back.
-let leaving = false;
+const HINTS: [sign: RegExp, hint: string][] = [
+  [/\b401$/, "(it wants a token that is right: CHAT_TOKEN, with --allow-env=CHAT_TOKEN)"],
+  [/\b403$/, "(this room is not for this token)"],
+  [/\b(400|404|414)$/, "(it has no such room)"],
+  [/\b(429|503)$/, "(it is full, or shutting down)"],
+  [/HTTP version/, "(if it speaks TLS, the address begins with wss://)"],
+  [/certificate|NoApplicationProtocol/, "(is its certificate trusted? see --cert)"],
+  [/(tcp|dns)/, "(is a relay running there?)"],
+];
+/** What may be better the next time. */
+const PASSING = /\b(429|5\d\d)$|tcp|dns|EOF|reset/i;
 
-function leave(): void {
-  leaving = true;
-  socket.close(1000);
-  setTimeout(() => exit(1, "The relay did not say goodbye."), PATIENCE_MS);
+/** What is to be said about an end beside its code and reason. */
+const ADVICE: Record<string, string> = {
+  "message too big": "What was sent last was too long, and was not passed on.",
+  "message rate exceeded": "Lines came faster than allowed, and were not all passed on.",
+  "not allowed to send": "You may listen here, but not talk.",
+  "token expired": "Get a new token.",
+};
+/** After how long to come back, where it is not {@link LATER_MS}; 0 for never. */
+const DELAYS_MS: Record<string, number> = {
+  "1001": SOON_MS,
+  "1002": 0,
+  "1007": 0,
+  "1008": 0,
+  "1008 message rate exceeded": PAUSE_MS,
+  "1008 not allowed to send": SOON_MS,
+  "1008 slow consumer": PAUSE_MS,
+  "1012": SOON_MS,
+};
+
+const memory = new Memory(firstQuestion(url));
+const unheard: string[] = []; // Sent, and not come back.
+let socket: WebSocket;
+let connected = Promise.withResolvers<void>();
+let everConnected = false, mayTalk = true, leaving = false;
+let breaks = 0, attempts = 0;
+let lost = 0; // Lines that did not come back, while later ones did.
+let silence: ReturnType<typeof setTimeout>; // The timer that ends when nothing is replayed any more.
+
+/** Finds how many messages the URL asks for; 50 where it does not say. */
+function firstQuestion(url: string): number | undefined {
+  const last = URL.parse(url)?.searchParams.get("last");
+  return last ? Number(last) : undefined;
 }
 
-Deno.addSignalListener("SIGINT", function interrupted() {
-  Deno.removeSignalListener("SIGINT", interrupted);
-  leave();
-});
+function connect(): void {
+  try {
+    const here = new URL(url);
+    for (const parameter of ["last", "since"]) here.searchParams.delete(parameter);
+    const [parameter, value] = memory.query().split("=");
+    here.searchParams.append(parameter, value);
+    socket = new WebSocket(here, token ? ["relay", `bearer.${token}`] : []);
+  } catch (error) {
+    exit(2, `Cannot connect to ${url}:`, (error as Error).message);
+  }
+  socket.binaryType = "arraybuffer";
+  let opened: number | undefined, problem = "";
+  socket.onopen = () => {
+    opened = performance.now();
+    memory.connected();
+    waitForSilence();
+    const again = everConnected ? " again" : "";
+    console.error(dim(`Connected${again} to ${url} as ${name}. Ctrl-C leaves.`));
+    if (!everConnected) talk();
+    everConnected = true;
+    connected.resolve();
+  };
+  socket.onmessage = ({ data }) => {
+    waitForSilence();
+    show(memory.take(data));
+  };
+  socket.onerror = (event) => problem = event instanceof ErrorEvent ? event.message : "";
+  socket.onclose = ({ code, reason }) => {
+    clearTimeout(silence);
+    if (leaving) finish();
+    if (opened && performance.now() - opened > STABLE_MS) attempts = 0;
+    if (opened) ended(code, reason);
+    else refused(problem.replace("NetworkError: failed to connect to WebSocket: ", "").trim());
+  };
+}
 
-socket.onerror = (event) => {
-  if (leaving || !(event instanceof ErrorEvent)) return;
-  const reason = event.message.replace("NetworkError: failed to connect to WebSocket: ", "").trim();
-  const hints = HINTS.filter(([sign]) => sign.test(reason)).map(([, hint]) => hint);
-  exit(1, `Cannot connect to ${url}: ${reason}`, ...hints.slice(0, 1));
-};
-socket.onclose = ({ code, reason }) => {
-  if (leaving) exit(0);
-  exit(1, `The relay has ended the connection (code ${code} ${reason}).`);
-};
-socket.onmessage = ({ data }) => {
-  const mine = unheard.indexOf(data); // The relay keeps the order: what was sent before is lost.
-  unheard.splice(0, mine + 1);
-  const typed = mine >= 0 && Deno.stdin.isTerminal(); // Then it stands there already.
-  if (!typed) console.log(format(data));
-};
-socket.onopen = async () => {
-  console.error(dim(`Connected to ${url} as ${name}. Ctrl-C leaves.`));
+function refused(problem: string): void {
+  const words = `Cannot connect to ${url}: ${problem}`;
+  const [hint] = HINTS.filter(([sign]) => sign.test(problem)).map(([, hint]) => hint);
+  if (everConnected && PASSING.test(problem)) return comeBack(words, LATER_MS);
+  exit(1, words, ...(hint ? [hint] : []));
+}
+
+function ended(code: number, reason: string): void {
+  connected = Promise.withResolvers();
+  breaks++;
+  const end = `${code} ${reason}`.trim();
+  const advice = ADVICE[reason] ? ` ${ADVICE[reason]}` : "";
+  const words = `The relay has ended the connection (code ${end}).${advice}`;
+  if (reason === "not allowed to send") mayTalk = false;
+  const delay = DELAYS_MS[end] ?? DELAYS_MS[code] ?? LATER_MS;
+  if (delay === 0 || (!mayTalk && !Deno.stdin.isTerminal())) exit(1, words);
+  comeBack(words, delay);
+}
+
+function comeBack(words: string, firstDelay: number): void {
+  // Half of the delay is left to chance, or all clients would come back in the same moment.
+  const longest = Math.min(MAX_DELAY_MS, firstDelay * 2 ** attempts++);
+  const delay = longest * (1 + Math.random()) / 2;
+  console.error(dim(escapeControls(`${words} Trying again in ${Math.ceil(delay / 1000)} s.`)));
+  setTimeout(connect, delay);
+}
+
+function waitForSilence(): void {
+  clearTimeout(silence);
+  silence = setTimeout(() => show(memory.settle()), PATIENCE_MS);
+}
+
+function show({ messages, missing }: ReturnType<Memory["take"]>): void {
+  if (missing) console.error(dim("Messages may be missing here."));
+  for (const message of messages) {
+    const mine = unheard.indexOf(message);
+    if (mine > 0) lost += mine; // The relay keeps the order: what was sent before is lost.
+    unheard.splice(0, mine + 1);
+    const typed = mine >= 0 && Deno.stdin.isTerminal(); // Then it stands there already.
+    if (!typed) console.log(format(message));
+  }
+}
+
+async function talk(): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() === "") continue;
+    await connected.promise;
+    if (!mayTalk) {
+      console.error(dim(ADVICE["not allowed to send"]));
+      continue;
+    }
     const message = `${name}${SEPARATOR}${line}`;
     unheard.push(message);
     if (unheard.length > MAX_UNHEARD) unheard.shift();
@@ -111,8 +197,27 @@ socket.onopen = async () => {
   const deadline = performance.now() + PATIENCE_MS;
   while (unheard.length > 0 && performance.now() < deadline) await sleep(10);
   leave();
-};
+}
+
+function leave(): void {
+  leaving = true;
+  if (socket.readyState !== WebSocket.OPEN) finish();
+  socket.close(1000);
+  setTimeout(() => exit(1, "The relay did not say goodbye."), PATIENCE_MS);
+}
+
+function finish(): never {
+  const doubtful = lost + (breaks > 0 ? unheard.length : 0); // Without a break, there is no echo.
+  if (doubtful > 0) exit(1, `Lines that may not have been passed on: ${doubtful}.`);
+  exit(0);
+}
 
 function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
+
+Deno.addSignalListener("SIGINT", function interrupted() {
+  Deno.removeSignalListener("SIGINT", interrupted);
+  leave();
+});
+connect();

@@ -1,53 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { barriers, browserTest, type Open, type Page } from "../testing/browser.ts";
+import { barriers, browserTest } from "../testing/browser.ts";
+import { CHAT, enter, focused, join, say, saysState, shows } from "../testing/chat_page.ts";
 import { connect } from "../testing/client.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
-
-const CHAT = new URL("chat.html", import.meta.url).href; // From disk, as a newcomer opens it.
-
-type Visitor = Parameters<Open>[1];
-
-/** Opens the page, fills in its first form and sends it. */
-async function enter(
-  open: Open,
-  { url, name = "alice", token = "", visitor }: {
-    url: string;
-    name?: string;
-    token?: string;
-    visitor?: Visitor;
-  },
-): Promise<Page> {
-  const page = await open(CHAT, visitor);
-  await page.getByLabel("Server").fill(url);
-  await page.getByLabel("Your name").fill(name);
-  await page.getByLabel("Token").fill(token);
-  await page.getByRole("button", { name: "Connect" }).click();
-  return page;
-}
-
-/** Enters and waits until the page says that it is connected. */
-async function join(open: Open, options: Parameters<typeof enter>[1]): Promise<Page> {
-  const page = await enter(open, options);
-  await saysState(page, "Connected to");
-  return page;
-}
-
-async function saysState(page: Page, words: string): Promise<void> {
-  await page.getByRole("status").getByText(words).waitFor();
-}
-
-async function shows(page: Page, text: string): Promise<void> {
-  await page.getByRole("log").getByText(text, { exact: true }).waitFor();
-}
-
-async function say(page: Page, text: string): Promise<void> {
-  await page.getByLabel("Message", { exact: true }).fill(text);
-  await page.getByRole("button", { name: "Send" }).click();
-}
-
-const focused = (page: Page) => page.locator(":focus").getAttribute("id");
 
 browserTest("chat page lets two people talk", async (open) => {
   await using relay = await startRelay();
@@ -113,21 +70,6 @@ browserTest("chat page works where the browser keeps nothing", async (open) => {
   await saysState(page, "Connected to");
 });
 
-browserTest("chat pages come back by themselves when the relay restarts", async (open) => {
-  const before = await startRelay();
-  const alice = await join(open, { url: before.url, name: "alice" });
-  const bob = await join(open, { url: before.url, name: "bob" });
-  await before.stop();
-  await saysState(alice, "Trying again in");
-  await alice.getByLabel("Message", { exact: true }).fill("written meanwhile");
-  await using after = await startRelay({ server: { port: Number(new URL(before.url).port) } });
-  assertEquals(after.url, before.url);
-  for (const page of [alice, bob]) await saysState(page, "Connected to");
-  await alice.getByRole("button", { name: "Send" }).click();
-  await shows(bob, "written meanwhile");
-  await bob.getByText("What was said in between did not arrive here.").waitFor();
-});
-
 browserTest(
   "chat page says why it may have been refused, and lets a good token in",
   async (open) => {
@@ -150,33 +92,6 @@ browserTest("chat page says what is wrong with an address", async (open) => {
   const page = await enter(open, { url: "ftp://localhost" });
   await saysState(page, "Cannot connect to ftp://localhost:");
 });
-
-browserTest(
-  "chat page does not come back by itself after 1008 or 1009, and says why",
-  async (open) => {
-    const cases = [
-      [
-        2,
-        { max_messages_per_second: 1 },
-        "message rate exceeded",
-        "sent more messages than it may",
-      ],
-      [1, { max_message_bytes: 16 }, "message too big", "a message that is larger than allowed"],
-    ] as const;
-    for (const [messages, limits, reason, words] of cases) {
-      await using relay = await startRelay({ limits });
-      const page = await join(open, { url: relay.url });
-      await page.clock.install();
-      for (let count = 0; count < messages; count++) await say(page, "more than is allowed");
-      await saysState(page, reason);
-      await saysState(page, words);
-      await page.clock.fastForward("10:00");
-      await page.getByRole("button", { name: "Reconnect" }).click();
-      await saysState(page, "Connected to");
-      assertEquals(relay.stats().connections, 2, "it came back only when it was told to");
-    }
-  },
-);
 
 /** Says something in the page, and returns the milliseconds until it stands there laid out. */
 const ROUND_TRIP = `(async () => {
@@ -249,11 +164,11 @@ browserTest("chat page needs no mouse", async (open) => {
   await using relay = await startRelay();
   const page = await open(CHAT);
   const order: (string | null)[] = [];
-  for (let step = 0; step < 5; step++) {
+  for (let step = 0; step < 6; step++) {
     await page.keyboard.press("Tab");
     order.push(await focused(page));
   }
-  assertEquals(order, ["address", "name", "token", "connect", "messages"]);
+  assertEquals(order, ["address", "room", "name", "token", "connect", "messages"]);
   await page.getByLabel("Server").fill(relay.url);
   await page.keyboard.press("Enter");
   await saysState(page, "Connected to");

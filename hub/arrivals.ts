@@ -15,10 +15,15 @@ export interface Piece extends Frames {
   readonly payloadBytes: number;
   /** The origin of each, as far as it is a member here; `null` if that does not matter. */
   readonly origins: readonly Origin[] | null;
+  /** When they got their places in the order, in milliseconds. */
+  readonly time: number;
 }
 
 /** What is here waits this share of the time that a delivery takes for what is on its way, at most so long. */
 const SHARE = 1 / 4, LONGEST_WAIT_MILLISECONDS = 10;
+
+/** Pieces that are further apart in time are not put together, so that the history can tell them apart. */
+const LONGEST_SPAN_MILLISECONDS = 500;
 
 /** The pieces that have arrived, in their order. */
 export class Arrivals {
@@ -48,9 +53,11 @@ export class Arrivals {
    * one more write to each member.
    */
   take(bounds: BatchBounds): Piece {
+    const [{ time }] = this.#pieces;
     let count = 0, messages = 0, bytes = 0;
     for (const piece of this.#pieces) {
       const { length } = piece.ends, cost = costOf(piece);
+      if (piece.time - time > LONGEST_SPAN_MILLISECONDS) break;
       if (count > 0 && (messages + length > bounds.messages || bytes + cost > bounds.bytes)) break;
       messages += length;
       bytes += cost;
@@ -104,7 +111,7 @@ function join(pieces: Piece[]): Piece {
   const origins = pieces.every(({ origins }) => origins === null)
     ? null
     : pieces.flatMap(({ origins, ends }) => origins ?? ends.map(() => STRANGER));
-  return { frames, ends, payloadBytes, origins };
+  return { frames, ends, payloadBytes, origins, time: pieces[0].time };
 }
 
 function costOf({ payloadBytes, ends }: Piece): number {

@@ -9,6 +9,7 @@ function piece(number: number, messages: number, origins: Piece["origins"] = nul
     ends: Array.from({ length: messages }, (_, i) => 3 * (i + 1)),
     payloadBytes: messages,
     origins,
+    time: 0,
   };
 }
 
@@ -24,6 +25,7 @@ Deno.test("Arrivals puts together what arrived, in its order", () => {
     ends: [3, 6, 9],
     payloadBytes: 3,
     origins: null,
+    time: 0,
   });
   assertEquals([arrivals.messages, arrivals.bytes], [0, 0]);
 });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Posted } from "./author.ts";
 import type { Replay } from "./history.ts";
 
 /** The causes for which the relay removes a member; the label values of `websocket_evictions_total`. */
@@ -85,6 +86,18 @@ export interface Member {
   readonly peer: string;
 }
 
+/** A message of somebody who is no member. */
+export interface Post<Message> {
+  /** The room. */
+  readonly room: string;
+  /** The address that it comes from. */
+  readonly address: string;
+  /** The message. */
+  readonly message: Message;
+  /** The size of its payload; for text that of its UTF-8 form. */
+  readonly bytes: number;
+}
+
 /** The hub's side of a connected client: all that a transport calls. */
 export interface Membership<Message, Data> {
   /** Makes an open client a member. */
@@ -93,4 +106,6 @@ export interface Membership<Message, Data> {
   publish(sender: Member, message: Message, bytes: number): void;
   /** Ends a membership; calls after the first do nothing. */
   leave(member: Member, cause: Cause): void;
+  /** Takes in a message of an address that is no member, and resolves with what became of it. */
+  post(post: Post<Message>): Promise<Posted>;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Tracked } from "./member.ts";
+import type { Author } from "./author.ts";
 import type { SharedOrder } from "./options.ts";
 import {
   type Batch,
@@ -29,7 +29,7 @@ const MAX_ARRIVED_BYTES = { oneRoom: 8 * 1024 * 1024, rooms: 64 * 1024 * 1024 };
 /** The messages of one room that are under way. */
 interface Parcel<Message, Data> {
   readonly room: Room<Message, Data>;
-  readonly sent: readonly Queued<Message, Tracked<Message, Data>>[];
+  readonly sent: readonly Queued<Message, Author<Message, Data>>[];
 }
 
 /** What a courier knows of its hub. */
@@ -40,6 +40,8 @@ export interface CourierOptions<Message, Data> {
   readonly echo: boolean;
   /** The rooms by name, all with a {@link SharedSource}. */
   readonly rooms: ReadonlyMap<string, Room<Message, Data>>;
+  /** Makes a room for what nobody is there to hear; without it that is dropped. */
+  open: ((name: string) => Room<Message, Data>) | null;
   /** What has arrived in all rooms. */
   readonly arrived: Sum;
   /** Gives a room a turn soon. */
@@ -74,15 +76,15 @@ export class Courier<Message, Data> {
     this.#send();
   }
 
-  /** Takes in the next batch of the order. */
-  arrive(batch: Batch, own: boolean): void {
-    const { rooms, arrived, shared } = this.#options;
+  /** Takes in the next batch of the order, which got its place at a time in milliseconds. */
+  arrive(batch: Batch, own: boolean, time: number): void {
+    const { rooms, open, arrived, shared } = this.#options;
     const parcels = own ? this.#underway! : [];
     if (own) this.#underway = null;
     batch.forEach((section, i) => {
       const parcel = parcels.at(i);
-      const room = parcel?.room ?? rooms.get(section.room);
-      if (room) this.#arrive(room, section, parcel?.sent ?? []);
+      const room = parcel?.room ?? rooms.get(section.room) ?? open?.(section.room);
+      if (room) this.#arrive(room, section, parcel?.sent ?? [], time);
     });
     this.#send(); // Before what has arrived is delivered: this one is on its way meanwhile.
     if (this.#paused || arrived.bytes <= this.#maxArrivedBytes) return;
@@ -141,25 +143,37 @@ export class Courier<Message, Data> {
   }
 
   /** Hands it to the room, in several pieces where it is more than the room delivers in one turn. */
-  #arrive(room: Room<Message, Data>, frames: Frames, sent: Parcel<Message, Data>["sent"]): void {
+  #arrive(
+    room: Room<Message, Data>,
+    frames: Frames,
+    sent: Parcel<Message, Data>["sent"],
+    time: number,
+  ): void {
     const source = sourceOf(room);
     source.landed(sent.length);
     this.#tally.messages += sent.length;
-    this.#tally.receivedBytes += sent.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (room.size === 0) source.forget(); // Who joins later must not hear what was before this.
+    for (const { sender, bytes } of sent) {
+      this.#tally.receivedBytes += bytes;
+      sender.placed();
+    }
+    this.#options.wake(room);
+    const keeps = this.#options.open !== null;
+    if (room.size === 0 && !keeps) return source.forget(); // Who joins later must hear nothing from before.
     const { messages: most } = room.batchBounds();
-    for (let from = 0; from < frames.ends.length && room.size > 0; from += most) {
+    for (let from = 0; from < frames.ends.length; from += most) {
       const piece = cut(frames, from, from + most);
       const own = sent.slice(from, from + most);
       source.arrive({
         ...piece,
+        // A copy, where it is kept: else what came in the same packet is kept with it.
+        frames: keeps ? piece.frames.slice() : piece.frames,
         payloadBytes: payloadBytesOf(piece),
         origins: this.#options.echo || own.length === 0
           ? null
           : own.map(({ sender, bytes }) => ({ sender, bytes })),
+        time,
       });
     }
-    this.#options.wake(room);
   }
 }
 

@@ -54,8 +54,8 @@ const batchOf = (messages: string, room = "/"): Batch => [{ room, ...framesOf([.
 
 Deno.test("Hub writes batches of the shared order that arrived together as one", async () => {
   const { hub, events } = setUp();
-  hub.deliver(batchOf("ab"), false);
-  hub.deliver(batchOf("c"), false);
+  hub.deliver(batchOf("ab"), false, 0);
+  hub.deliver(batchOf("c"), false, 0);
   await endOfTurn();
   assertEquals(events, ["alice is given abc"]);
   assertEquals(hub.stats().deliveries, 3);
@@ -67,7 +67,7 @@ Deno.test("Hub appends what is queued as soon as the batch before is back, and d
   await endOfTurn();
   for (const text of ["b", "c"]) hub.publish(alice, text, 1);
   await endOfTurn();
-  hub.deliver(batches[0], true);
+  hub.deliver(batches[0], true, 0);
   await endOfTurn();
   assertEquals(events, ["a is appended", "bc is appended", "alice is given a"]);
 });
@@ -89,7 +89,7 @@ Deno.test("Hub holds up nobody where the shared order has something for a room t
   const { hub, events, join } = setUp();
   for (const peer of ["slow", "slower"]) join(peer, "/stuck", 2000);
   join("bob", "/lively");
-  hub.deliver([...batchOf("a", "/stuck"), ...batchOf("b", "/lively")], false);
+  hub.deliver([...batchOf("a", "/stuck"), ...batchOf("b", "/lively")], false, 0);
   await endOfTurn();
   assertEquals(events, ["bob is given b"]);
   assertEquals(hub.stats().queuedMessages, 1);

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Hub, type HubOptions, type Replay } from "../hub.ts";
+import { batchOf, framesOf, textsOf } from "../testing/batches.ts";
 import { encodeTexts } from "../testing/encoded.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
 import { endOfTurn, until } from "../testing/wait.ts";
@@ -162,6 +163,32 @@ Deno.test("Hub forgets the history when messages are lost, so that nobody hears 
   site.hub.expel("gap").next(1);
   assertEquals([site.hub.stats().historyBytes, site.hub.stats().rooms], [0, 0]);
   assertEquals(await heardBy(site, { last: 9 }), "");
+});
+
+Deno.test("Hub in a cluster keeps what is said in rooms where it has nobody, with its age", async () => {
+  const site = setUp({
+    shared: {
+      order: {
+        maxBatchBytes: 1000,
+        sectionBytes: 100,
+        append: () => {},
+        pause: () => {},
+        resume: () => {},
+      },
+      pack: framesOf,
+      unpack: (frames) => encodeTexts(textsOf([{ room: "/", ...frames }])),
+    },
+  });
+  const { hub } = site;
+  assert(hub.wants("/b"));
+  hub.deliver(batchOf(["a", "b"], "/b"), false, 3000);
+  hub.deliver(batchOf(["c"], "/b"), false, 1000);
+  hub.deliver(batchOf(["d"], "/b"), false, 0);
+  await endOfTurn();
+  await until(() => hub.stats().queuedMessages === 0, "the deliveries");
+  assertEquals(hub.stats().rooms, 2);
+  const asked = [0, 1000, 2999, 3000].map((milliseconds) => heardBy(site, { milliseconds }, "/b"));
+  assertEquals(await Promise.all(asked), ["d", "cd", "cd", "abcd"]);
 });
 
 Deno.test("History forgets the oldest of all rooms, and one that is more than all that it may keep", () => {

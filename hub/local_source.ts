@@ -6,7 +6,7 @@
 
 import type { Encoded } from "./connection.ts";
 import type { Entry } from "./log.ts";
-import type { Tracked } from "./member.ts";
+import type { Author } from "./author.ts";
 import { isOfLate } from "./pace.ts";
 import {
   type BatchBounds,
@@ -29,7 +29,7 @@ export interface LocalOptions<Message, Data> {
 
 /** Makes batches of what is queued. */
 export class LocalSource<Message, Data> implements Source<Message, Data> {
-  readonly queue: Queue<Message, Tracked<Message, Data>>;
+  readonly queue: Queue<Message, Author<Message, Data>>;
   readonly pressing = false;
   readonly #options: LocalOptions<Message, Data>;
   readonly #tally: Tally;
@@ -63,22 +63,26 @@ export class LocalSource<Message, Data> implements Source<Message, Data> {
     return flood;
   }
 
-  take(bounds: BatchBounds): Entry<Data> {
-    return this.#encode(this.queue.take(bounds));
+  take(bounds: BatchBounds, at: number): Entry<Data> {
+    return this.#encode(this.queue.take(bounds), at);
   }
 
-  takeOthers(bounds: BatchBounds, now: number): Entry<Data> | null {
+  takeOthers(bounds: BatchBounds, at: number, now: number): Entry<Data> | null {
     const batch = this.queue.take(
       bounds,
       ({ bytes, sender }) => bytes > QUANTUM_BYTES || isOfLate(sender.floodedAt, now),
     );
-    return batch.length > 0 ? this.#encode(batch) : null;
+    return batch.length > 0 ? this.#encode(batch, at) : null;
   }
 
   delivered(): void {}
 
-  #encode(batch: Queued<Message, Tracked<Message, Data>>[]): Entry<Data> {
-    const payloadBytes = batch.reduce((sum, { bytes }) => sum + bytes, 0);
+  #encode(batch: Queued<Message, Author<Message, Data>>[], time: number): Entry<Data> {
+    let payloadBytes = 0;
+    for (const { sender, bytes } of batch) {
+      payloadBytes += bytes;
+      sender.placed();
+    }
     this.#tally.messages += batch.length;
     this.#tally.receivedBytes += payloadBytes;
     return {
@@ -87,6 +91,7 @@ export class LocalSource<Message, Data> implements Source<Message, Data> {
       payloadBytes,
       bytes: payloadBytes + MESSAGE_BYTES * batch.length,
       origins: this.#options.echo ? null : batch.map(({ sender, bytes }) => ({ sender, bytes })),
+      time,
     };
   }
 }

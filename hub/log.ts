@@ -21,6 +21,8 @@ export interface Entry<Data> {
   readonly bytes: number;
   /** The origin of each message, where senders do not receive their own messages. */
   readonly origins: readonly Origin[] | null;
+  /** When it got its place in the order, in milliseconds. */
+  readonly time: number;
 }
 
 /** The origin of one message. */
@@ -36,8 +38,6 @@ interface Kept<Data> extends Entry<Data> {
   readonly start: number;
   /** The messages of all entries before this one. */
   readonly number: number;
-  /** The moment of its delivery, in milliseconds. */
-  readonly time: number;
 }
 
 /** Where somebody begins to read. */
@@ -81,11 +81,11 @@ export class Log<Data> {
    * @param needed Whether a member lags and will have to be given this batch later.
    * @param historic Whether it is history from now on, until {@link Log.forgetOldest}.
    */
-  append(entry: Entry<Data>, needed: boolean, historic: boolean, time: number): void {
+  append(entry: Entry<Data>, needed: boolean, historic: boolean): void {
     if (needed) this.#needed = Math.min(this.#needed, this.head);
     if (!historic) this.past = this.head + 1;
     if (needed || historic || this.length > 0) {
-      this.#entries.push({ ...entry, start: this.bytes, number: this.#messages, time });
+      this.#entries.push({ ...entry, start: this.bytes, number: this.#messages });
     } else {
       this.#base++;
       this.#first++;

@@ -3,41 +3,41 @@ import fc from "fast-check";
 import { encodeTexts } from "../testing/encoded.ts";
 import { type Entry, Log } from "./log.ts";
 
-function entry(name: string, bytes = 10): Entry<string> {
+function entry(name: string, bytes = 10, time = 0): Entry<string> {
   const encoded = encodeTexts([name]);
-  return { encoded, messages: 1, payloadBytes: bytes, bytes, origins: null };
+  return { encoded, messages: 1, payloadBytes: bytes, bytes, origins: null, time };
 }
 
 const nameAt = (log: Log<string>, position: number) => log.at(position).encoded.all[0];
 
 Deno.test("Log keeps nothing while nobody lags, and its head moves on", () => {
   const log = new Log<string>();
-  for (let i = 0; i < 5; i++) log.append(entry(`${i}`), false, false, 0);
+  for (let i = 0; i < 5; i++) log.append(entry(`${i}`), false, false);
   assertEquals([log.head, log.bytes, log.length, log.keptBytes], [5, 50, 0, 0]);
 });
 
 Deno.test("Log keeps what a laggard needs, and lets go of it as the laggard catches up", () => {
   const log = new Log<string>();
-  log.append(entry("before"), false, false, 0);
-  for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), true, false, 0);
+  log.append(entry("before"), false, false);
+  for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), true, false);
   assertEquals([nameAt(log, 1), nameAt(log, 3), log.behind(1), log.behind(3)], ["1", "3", 30, 10]);
   log.release(3);
   assertEquals([log.length, log.keptBytes, nameAt(log, 3)], [1, 10, "3"]);
   log.release(4);
   assertEquals([log.length, log.keptBytes, log.behind(4)], [0, 0, 0]);
-  log.append(entry("after"), false, false, 0);
+  log.append(entry("after"), false, false);
   assertEquals([log.head, log.length], [5, 0]);
 });
 
 Deno.test("Log keeps what is history although nobody lags, until it is told to forget the oldest", () => {
   const log = new Log<string>();
-  log.append(entry("before"), false, false, 0);
-  for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), false, true, i);
+  log.append(entry("before"), false, false);
+  for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), false, true);
   log.release();
   assertEquals([log.past, log.length, nameAt(log, 1)], [1, 3, "1"]);
   log.forgetOldest();
   assertEquals([log.past, log.length, nameAt(log, 2)], [2, 2, "2"]);
-  log.append(entry("4"), true, true, 4);
+  log.append(entry("4"), true, true);
   log.release(4);
   for (let i = 0; i < 3; i++) log.forgetOldest();
   assertEquals([log.past, log.length, nameAt(log, 4)], [5, 1, "4"]);
@@ -47,9 +47,9 @@ Deno.test("Log keeps what is history although nobody lags, until it is told to f
 
 Deno.test("Log finds where the last messages begin, and those since a moment", () => {
   const log = new Log<string>();
-  log.append({ ...entry("before"), messages: 5 }, false, false, 0);
+  log.append({ ...entry("before"), messages: 5 }, false, false);
   [1, 3, 2].forEach((messages, i) => {
-    log.append({ ...entry(`${i + 1}`), messages }, false, true, 10 * (i + 1));
+    log.append({ ...entry(`${i + 1}`, 10, 10 * (i + 1)), messages }, false, true);
   });
   const last = (count: number) => {
     const { position, skip } = log.findLast(count);
@@ -82,7 +82,7 @@ Deno.test("Log always finds what lies between its slowest reader and its head", 
       let reader = 0;
       for (const [i, { needed, release }] of steps.entries()) {
         const lags = needed || reader < log.head;
-        log.append(entry(`${i}`), lags, false, 0);
+        log.append(entry(`${i}`), lags, false);
         reader = lags ? Math.min(log.head, reader + release) : log.head;
         log.release(reader);
         assertEquals(log.behind(reader), 10 * (log.head - reader));

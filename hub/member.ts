@@ -5,7 +5,7 @@
  */
 
 import type { Connection, Member } from "./connection.ts";
-import type { Line } from "./queue.ts";
+import { Author } from "./author.ts";
 import type { TokenBucket } from "./rate_limit.ts";
 import type { Room } from "./room.ts";
 
@@ -24,15 +24,11 @@ export interface Lag {
 }
 
 /** A member inside the hub. */
-export class Tracked<Message, Data> implements Member {
-  /** Its messages that wait for their place in the order; `null` if it has never sent one. */
-  line: Line<Message, Tracked<Message, Data>> | null = null;
+export class Tracked<Message, Data> extends Author<Message, Data> implements Member {
   /** The time at which its socket was last seen to take data: that is looked at while it lags. */
   tookAt = -Infinity;
   /** The time at which it last began to lag. */
   laggedAt = -Infinity;
-  /** The time at which it was last seen to flood. */
-  floodedAt = -Infinity;
   /** The time at which it was last further behind than a member may be. */
   fellAt = -Infinity;
   /** Where it is while it lags; `null` at the head. */
@@ -49,9 +45,9 @@ export class Tracked<Message, Data> implements Member {
   constructor(
     /** The transport's side. */
     readonly connection: Connection<Data>,
-    /** Where it is. */
-    readonly room: Room<Message, Data>,
+    room: Room<Message, Data>,
   ) {
+    super(room);
     this.mayTalk = connection.mayTalk;
   }
 

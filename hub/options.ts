@@ -72,6 +72,8 @@ export interface HubStats {
   disconnections: number;
   /** Messages taken in. */
   messages: number;
+  /** How many of them came from others than members. */
+  postedMessages: number;
   /** Their payload bytes. */
   receivedBytes: number;
   /** Messages handed to a connection. */

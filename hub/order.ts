@@ -53,8 +53,9 @@ export interface Ordered {
    * Takes the next batch of the order.
    *
    * @param own Whether it is the one that this relay appended.
+   * @param ageMilliseconds How long ago it got its place in the order, if that is not just now.
    */
-  deliver(batch: Batch, own: boolean): void;
+  deliver(batch: Batch, own: boolean, ageMilliseconds: number): void;
 }
 
 /** Cuts out the messages from one index up to another, without a copy of their frames. */

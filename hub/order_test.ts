@@ -109,8 +109,8 @@ class Site implements Order {
   #deliver(): void {
     const { batch, from } = this.#stream.batches[this.#place++];
     if (from === this) this.#underway = false;
-    if (from === this) this.hub.deliver(batch, true);
-    else this.hub.deliver(batch.filter(({ room }) => this.hub.wants(room)), false);
+    if (from === this) this.hub.deliver(batch, true, 0);
+    else this.hub.deliver(batch.filter(({ room }) => this.hub.wants(room)), false, 0);
   }
 
   join(room = ROOMS[0]): void {

@@ -1,10 +1,10 @@
 /**
- * The rate limit of a sender: a token bucket that holds, and regains, a second's worth of messages.
+ * The rate limit of a sender, or of an address: a token bucket that holds, and regains, a second's worth of messages.
  *
  * @module
  */
 
-/** The messages that a member may send. */
+/** The messages that may be sent. */
 export class TokenBucket {
   #tokens: number;
   #at: number;
@@ -22,9 +22,19 @@ export class TokenBucket {
    * @returns Whether the message is within the rate.
    */
   take(now: number): boolean {
+    this.#regain(now);
+    return --this.#tokens >= 0;
+  }
+
+  /** Tells whether it is as good as a new one. */
+  isFull(now: number): boolean {
+    this.#regain(now);
+    return this.#tokens >= this.rate;
+  }
+
+  #regain(now: number): void {
     const regained = (now - this.#at) / 1000 * this.rate;
-    this.#tokens = Math.min(Math.max(1, this.rate), this.#tokens + regained) - 1;
+    this.#tokens = Math.min(Math.max(1, this.rate), this.#tokens + regained);
     this.#at = now;
-    return this.#tokens >= 0;
   }
 }

@@ -283,7 +283,7 @@ export class Room<Message, Data> implements Chronicle {
     const { evictSlow, evict } = this.#options;
     const fallen = [...this.#laggards].filter((member) => this.#isFalling(member));
     if (evictSlow) { for (const member of fallen) evict(member, "slow"); }
-    this.#deliver(this.source.take(this.batchBounds()), at);
+    this.#deliver(this.source.take(this.batchBounds(), at));
     if (!evictSlow) { for (const member of fallen) this.#skip(member); }
   }
 
@@ -291,8 +291,8 @@ export class Room<Message, Data> implements Chronicle {
   #moveOthers(at: number): void {
     const most = MOST_OVERSHOOT * this.#options.maxBacklogBytes;
     if ([...this.#laggards].some(({ lag }) => !lag!.replaying && lag!.unsent > most)) return;
-    const entry = this.source.takeOthers(this.batchBounds(), this.#pace.now);
-    if (entry) this.#deliver(entry, at);
+    const entry = this.source.takeOthers(this.batchBounds(), at, this.#pace.now);
+    if (entry) this.#deliver(entry);
   }
 
   /** What may be delivered in one turn, to as many members as there are now. */
@@ -301,11 +301,11 @@ export class Room<Message, Data> implements Chronicle {
     return { bytes: MAX_BATCH_BYTES, messages };
   }
 
-  #deliver(entry: Entry<Data>, at: number): void {
+  #deliver(entry: Entry<Data>): void {
     const started = performance.now();
     const { history } = this.#options;
-    this.#log.append(entry, this.#laggards.size > 0, history !== null, at);
-    history?.add(this, entry.bytes, at);
+    this.#log.append(entry, this.#laggards.size > 0, history !== null);
+    history?.add(this, entry.bytes, entry.time);
     if (entry.origins) { for (const member of this.#ready) this.#give(member, entry); }
     else {
       for (const data of entry.encoded.all) {

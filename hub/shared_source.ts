@@ -8,7 +8,7 @@
 import { Arrivals, type Piece } from "./arrivals.ts";
 import type { Encoded } from "./connection.ts";
 import type { Entry } from "./log.ts";
-import type { Tracked } from "./member.ts";
+import type { Author } from "./author.ts";
 import type { Frames } from "./order.ts";
 import { type BatchBounds, MESSAGE_BYTES, Queue, type Queued } from "./queue.ts";
 import type { Source, Sum } from "./source.ts";
@@ -21,7 +21,7 @@ const MOST_ARRIVED_BYTES = { few: 16 * 1024 * 1024, many: 1024 * 1024 };
 
 /** Makes batches of what has arrived. */
 export class SharedSource<Message, Data> implements Source<Message, Data> {
-  readonly queue: Queue<Message, Tracked<Message, Data>>;
+  readonly queue: Queue<Message, Author<Message, Data>>;
   readonly #arrivals: Arrivals;
   readonly #unpack: (frames: Frames) => Encoded<Data>;
   readonly #arrived: Sum;
@@ -63,7 +63,7 @@ export class SharedSource<Message, Data> implements Source<Message, Data> {
   }
 
   /** Takes what is queued to where the order is decided; it is to come back through {@link arrive}. */
-  send(bounds: BatchBounds): Queued<Message, Tracked<Message, Data>>[] {
+  send(bounds: BatchBounds): Queued<Message, Author<Message, Data>>[] {
     const batch = this.queue.take(bounds);
     this.#underway += batch.length;
     return batch;
@@ -85,13 +85,14 @@ export class SharedSource<Message, Data> implements Source<Message, Data> {
   }
 
   take(bounds: BatchBounds): Entry<Data> {
-    const { frames, ends, payloadBytes, origins } = this.#arrivals.take(bounds);
+    const { frames, ends, payloadBytes, origins, time } = this.#arrivals.take(bounds);
     return {
       encoded: this.#unpack({ frames, ends }),
       messages: ends.length,
       payloadBytes,
       bytes: payloadBytes + MESSAGE_BYTES * ends.length,
       origins,
+      time,
     };
   }
 

@@ -5,13 +5,13 @@
  */
 
 import type { Entry } from "./log.ts";
-import type { Tracked } from "./member.ts";
+import type { Author } from "./author.ts";
 import type { BatchBounds, Queue } from "./queue.ts";
 
 /** Where the batches of a room come from. */
 export interface Source<Message, Data> {
   /** What the members have sent, until it is put in order. */
-  readonly queue: Queue<Message, Tracked<Message, Data>>;
+  readonly queue: Queue<Message, Author<Message, Data>>;
   /** The number of messages that are yet to be delivered, wherever they are. */
   readonly waiting: number;
   /** Whether there is something to deliver now. */
@@ -22,10 +22,10 @@ export interface Source<Message, Data> {
   mayWait(at: number): boolean;
   /** Marks the members that flood the room at a time of its pace, and tells whether one has done so of late. */
   findFlood(now: number): boolean;
-  /** Takes the next batch. */
-  take(bounds: BatchBounds): Entry<Data>;
-  /** Takes a batch of those who do not flood; `null` if there is none. */
-  takeOthers(bounds: BatchBounds, now: number): Entry<Data> | null;
+  /** Takes the next batch; `at` is a clock's milliseconds. */
+  take(bounds: BatchBounds, at: number): Entry<Data>;
+  /** Takes a batch of those who do not flood, at a time of the room's pace; `null` if there is none. */
+  takeOthers(bounds: BatchBounds, at: number, now: number): Entry<Data> | null;
   /** Is told how long the delivery of a batch took. */
   delivered(milliseconds: number): void;
 }

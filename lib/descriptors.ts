@@ -8,7 +8,7 @@
 
 import { lacksDescriptors } from "./listener.ts";
 
-/** Reads how many file descriptors this process may open; `null` where that cannot be known. */
+/** Reads how many file descriptors this process may open; `null` if that is unknown. */
 export function descriptorLimit(): number | null {
   try {
     const limits = Deno.readTextFileSync("/proc/self/limits");
@@ -20,16 +20,16 @@ export function descriptorLimit(): number | null {
 }
 
 /**
- * Counts the file descriptors that this process has open, sockets among them: all of `limit` if none
- * is left to count them with.
+ * Counts the open file descriptors of this process, including sockets. The result is `limit` if no
+ * descriptor is left to count them with.
  *
- * @throws {Error} If that cannot be known, which is where {@link descriptorLimit} gives `null`.
+ * @throws {Error} If that is unknown, which is when {@link descriptorLimit} returns `null`.
  */
 export function openDescriptors(limit: number): number {
   try {
     return [...Deno.readDirSync("/proc/self/fd")].length;
   } catch (error) {
-    if (lacksDescriptors(error)) return limit; // To count them needs one, and there is none.
+    if (lacksDescriptors(error)) return limit; // Counting needs one, and none is left.
     throw error;
   }
 }

@@ -17,8 +17,7 @@ export interface HealthAnswer {
 }
 
 /**
- * Answers `/healthz` (the process runs) and `/readyz` (clients are admitted); every other path is
- * somebody else's: `null`.
+ * Answers `/healthz` (the process runs) and `/readyz` (clients are admitted); `null` for every other path.
  *
  * @param trouble Why clients are not admitted, in a few words; `null` if they are.
  */

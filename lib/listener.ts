@@ -1,6 +1,6 @@
 /**
- * The listener of an HTTP server: how it is stopped, whether it ended unasked, and how it goes on after
- * it ran out of file descriptors.
+ * The listener of an HTTP server: how it stops, whether it ended by itself, and how it continues after
+ * file descriptors ran out.
  *
  * @module
  */
@@ -8,13 +8,13 @@
 import { log } from "./log.ts";
 import { settlesWithin } from "./timeout.ts";
 
-/** A bound port with a server behind it. */
+/** A bound port with a server. */
 export interface Listener {
-  /** The port that is bound; 0 where it is a Unix socket. */
+  /** The port that is bound; 0 for a Unix socket. */
   readonly port: number;
   /** Resolves, with the reason, if the server ends before {@link Listener.stop} was called. */
   readonly died: Promise<string>;
-  /** Stops listening and ends what is left, waiting for it no longer than the given time. */
+  /** Stops listening, and ends the remaining connections after the given time at most. */
   stop(graceSeconds: number): Promise<void>;
 }
 
@@ -25,26 +25,26 @@ export type Address = TcpAddress | { readonly path: string };
 export interface TcpAddress {
   /** The address to bind. */
   readonly hostname: string;
-  /** The port to bind; 0 takes a free one. */
+  /** The port to bind; 0 picks a free one. */
   readonly port: number;
-  /** Whether others who say so may listen on it as well; each connection then reaches one of them. */
+  /** Whether other programs that set this may listen on the port too; each connection reaches one of them. */
   readonly reusePort?: boolean;
 }
 
 /** The shortest and the longest time between the end of a server that ran out of descriptors and the next. */
 const PAUSE_MILLISECONDS = { least: 50, most: 1000 };
 
-/** A server that lasted so long has recovered: the next lack of descriptors is a new one. */
+/** After this time a server has recovered, and the next lack of descriptors is a new one. */
 const RECOVERED_MILLISECONDS = 10_000;
 
 /**
- * Keeps a server of `Deno.serve` going on one port: Deno 2.9 ends it for good once it has found no free
- * file descriptor (`EMFILE`), and leaves the connections that it has. So another one takes its place.
- * Every other end that nobody asked for is reported.
+ * Keeps a server of `Deno.serve` running on one port. Deno 2.9 ends the server for good when it finds no free
+ * file descriptor (`EMFILE`), but leaves its connections open. So another server takes its place. Every other
+ * unexpected end is reported.
  *
  * @param address Where to listen.
  * @param serve Starts a server on an address; called again with the bound one.
- * @param dismiss Does away with a server that ended so. Default: its connections are left alone.
+ * @param dismiss Cleans up after a server that ended like this. Default: its connections stay open.
  * @throws {Error} If the first start fails.
  */
 export function keepServing(
@@ -74,7 +74,7 @@ export function keepServing(
     if (!lacksDescriptors(error)) return died.resolve(String(error));
     if (pause === 0) {
       log.warn(
-        "File descriptors ran out on port {port}; members are kept, newcomers wait until some are free",
+        "File descriptors ran out on port {port}; clients stay connected, and new ones wait until some are free",
         { port: "path" in bound ? bound.path : port },
       );
     }

@@ -30,7 +30,7 @@ async function takeAll(url: string, request: string | null): Promise<RawClient[]
 
 for (const transport of ["native", "ws"]) {
   for (const port of ["relay", "metrics", "Unix"]) {
-    Deno.test(`relay on ${transport} keeps its members and admits others later when its ${port} port runs out of descriptors`, async () => {
+    Deno.test(`relay on ${transport} keeps its members when its ${port} port runs out of descriptors, and admits others later`, async () => {
       await using folder = await tempFolder();
       const path = port === "Unix" ? `${folder.path}/socket` : "";
       await using program = await startWithFewFiles(transport, path);

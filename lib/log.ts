@@ -26,7 +26,7 @@ export interface LogOptions {
 /** A function that writes one line; `{name}` in the message stands for the property of that name. */
 export type Write = (message: string, properties?: Record<string, unknown>) => void;
 
-/** The relay's log. It is silent until {@link setUpLog} was called. */
+/** The relay's log. It is silent until {@link setUpLog} is called. */
 export const log: Readonly<Record<LogLevel, Write>> = getLogger("relay");
 
 const json = getJsonLinesFormatter({ properties: "flatten" });
@@ -36,11 +36,11 @@ const FORMATS: Record<LogOptions["format"], TextFormatter> = {
     timestamp: "rfc3339",
     value: (value, inspect) => typeof value === "string" ? value : inspect(value),
   }),
-  // The library would put every text within the message in quotes.
+  // The library would put quotes around every text in the message.
   json: (record) => json({ ...record, message: [record.message.join("")] }),
 };
 
-/** Sends the log to standard error. Writes are synchronous: the last line before an exit is never lost. */
+/** Sends the log to standard error. Writes are synchronous, so the last line before an exit is never lost. */
 export function setUpLog({ level, format }: LogOptions): void {
   const encoder = new TextEncoder();
   const write = FORMATS[format];

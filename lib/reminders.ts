@@ -1,20 +1,20 @@
 /**
- * What happens again and again, and is worth a line only now and then.
+ * Limits how often the log mentions an event that may happen again and again.
  *
  * @module
  */
 
-/** The time between two lines about one thing. */
+/** The time between two lines about the same name. */
 const REMINDER_MILLISECONDS = 60_000;
 
-/** The most things that are remembered for that; nothing is said of others. */
+/** The number of names that are remembered; other names are not mentioned at all. */
 const MAX_REMEMBERED = 100;
 
-/** Remembers what was said lately: strangers can make things happen without end, under endless names. */
+/** Remembers recent names. It is bounded, because strangers can cause endless events under endless names. */
 export class Reminders {
   readonly #said = new Map<string, number>();
 
-  /** Tells whether something is to be said of a thing, and remembers that it is said now. */
+  /** Tells whether a name is due to be mentioned, and remembers that it is mentioned now. */
   due(thing: string, now = performance.now()): boolean {
     for (const [each, at] of this.#said) {
       if (now - at < REMINDER_MILLISECONDS) break; // The map is in the order of time.

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Reminders } from "./reminders.ts";
 
-Deno.test("Reminders are due once a minute for each thing", () => {
+Deno.test("Reminders are due once a minute per name", () => {
   const reminders = new Reminders();
   const times = [0, 1, 59_999, 60_000, 60_001, 119_999, 120_000];
   assertEquals(times.map((now) => reminders.due("alice", now)), [
@@ -16,7 +16,7 @@ Deno.test("Reminders are due once a minute for each thing", () => {
   assertEquals([reminders.due("bob", 120_001), reminders.due("bob", 120_002)], [true, false]);
 });
 
-Deno.test("Reminders are due for so many things at once and no more", () => {
+Deno.test("Reminders are due for a limited number of names at once", () => {
   const reminders = new Reminders();
   const due = (now: number) => {
     return Array.from({ length: 1000 }, (_, at) => reminders.due(`${now} ${at}`, now))

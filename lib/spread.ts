@@ -1,5 +1,5 @@
 /**
- * Spreads many small acts over a time, so that their effects do not come all at once.
+ * Spreads many small acts over a time, so that their effects do not come at the same moment.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { pause } from "./timeout.ts";
 const STEP_MILLISECONDS = 50;
 
 /**
- * Does something a number of times, evenly over so many seconds; all at once for 0.
+ * Does something a number of times, evenly over a number of seconds; all at once for 0.
  *
  * @param act Does it so many times.
  */

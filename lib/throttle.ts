@@ -1,10 +1,10 @@
 /**
- * A throttle for requests that strangers may send without end.
+ * A throttle for requests that strangers may send endlessly.
  *
  * @module
  */
 
-/** Lets a number of calls through in each stretch of time; those beyond it wait for the next stretch. */
+/** Lets a number of calls through in each stretch of time. The others wait for the next stretch. */
 export class Throttle {
   readonly #milliseconds: number;
   readonly #most: number;
@@ -12,13 +12,13 @@ export class Throttle {
   #passed = 0;
   #next: Promise<void> | undefined;
 
-  /** Sets how long a stretch is, and how many calls pass at once within it. */
+  /** Sets the length of a stretch, and how many calls pass in it. */
   constructor(milliseconds: number, most: number) {
     this.#milliseconds = milliseconds;
     this.#most = most;
   }
 
-  /** Resolves when the caller may go on; each call waits for one stretch at most. */
+  /** Resolves when the caller may continue; each call waits for one stretch at most. */
   async turn(): Promise<void> {
     const now = performance.now();
     const left = this.#began + this.#milliseconds - now;

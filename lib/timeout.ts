@@ -1,10 +1,10 @@
 /**
- * Waits with a bound, and without a timer that is left behind.
+ * Waits that have a bound and leave no timer behind.
  *
  * @module
  */
 
-/** Lets some milliseconds pass, or fewer if a signal ends the pause. */
+/** Waits for some milliseconds, or less if a signal ends the pause. */
 export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {

@@ -1,5 +1,5 @@
 /**
- * The status page for an operator's browser, made of files that are part of the program.
+ * The status page for an operator's browser. Its files are part of the program.
  *
  * @module
  */
@@ -24,11 +24,11 @@ const FILES: Readonly<Record<string, { type: string; text: string }>> = {
   "/status/table.js": { type: "text/javascript", text: table },
 };
 
-/** Nothing from elsewhere, and nowhere to send anything to. The `data:` image is an icon that is empty. */
+/** Allows nothing from other origins, and nothing to them. The `data:` image is an empty icon. */
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
   "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** Answers a request for the page or one of its files; `null` if the path is none of them. */
+/** Answers a request for the page or one of its files; `null` for every other path. */
 export function serveStatusPage(path: string): Response | null {
   if (!Object.hasOwn(FILES, path)) return null;
   const { type, text } = FILES[path];

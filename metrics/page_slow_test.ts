@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { barriers, browserTest, type Locator, type Open, type Page } from "../testing/browser.ts";
-import { closeAll, connect, connectAll } from "../testing/client.ts";
+import { closeAll, connect, connectAll, roomOf } from "../testing/client.ts";
 import { has } from "../testing/daemon.ts";
 import { NatsServer, Wire } from "../testing/nats.ts";
 import { Program } from "../testing/program.ts";
@@ -45,6 +45,22 @@ async function current(page: Page, saying: RegExp): Promise<number[]> {
   return [...now.matchAll(/\d[\d,.]*/g)].map(([digits]) => Number(digits.replaceAll(",", "")));
 }
 
+browserTest(
+  "status page says how many rooms there are, and what was posted and replayed",
+  async (open) => {
+    await using relay = await startRelay({ relay: { rooms: true, history_seconds: 60 } });
+    const page = await openStatus(open, relay.metricsUrl!);
+    await using alice = await connect(roomOf(relay, "/a"));
+    const url = `${relay.url.replace("ws", "http")}b`;
+    for (const body of ["one", "two", "three"]) await fetch(url, { method: "POST", body });
+    await using bob = await connect(roomOf(relay, "/b?last=2"));
+    await bob.take(2);
+    const line = "Rooms: 2; history: 203 B; since the start, messages by POST: 3, replayed: 2.";
+    await shows(page, page.getByText(line));
+    assertEquals(alice.waiting, 0);
+  },
+);
+
 browserTest("status page shows the numbers of /metrics and asks only its relay", async (open) => {
   await using relay = await startRelay({ limits: { max_backlog_bytes: 1024 ** 3 } });
   const clients = await connectAll(relay, 3);
@@ -57,10 +73,10 @@ browserTest("status page shows the numbers of /metrics and asks only its relay",
   await page.reload(); // Now that somebody watches.
 
   const talk = setInterval(() => clients[0].send("hello"), 10);
-  const [messages] = await current(page, /^Messages taken in: [1-9]/);
+  const [messages] = await current(page, /^Messages received: [1-9]/);
   const [deliveries] = await current(page, /^Messages delivered: [1-9]/);
   assert(deliveries > messages, `${messages} in, ${deliveries} out`);
-  const line = chart(page, /^Messages taken in/).locator("path");
+  const line = chart(page, /^Messages received/).locator("path");
   const points = async () => (await line.getAttribute("d"))!.split("L").length;
   await until(async () => {
     await page.clock.runFor(POLL_MS);
@@ -73,10 +89,10 @@ browserTest("status page shows the numbers of /metrics and asks only its relay",
     () => relay.stats().backlogBytes > 1024 ** 2,
     "a backlog of the client that is stuck",
   );
-  await shows(page, chart(page, /^Messages taken in: 0 a second now/));
+  await shows(page, chart(page, /^Messages received: 0 per second now/));
   await until(async () => { // The text of a scrape may be a quarter of a second old.
     await page.clock.runFor(POLL_MS);
-    const [backlog, largest] = await current(page, /^Backlog of unsent bytes: \S+ MiB in all/);
+    const [backlog, largest] = await current(page, /^Backlog of unsent bytes: \S+ MiB total/);
     const metrics = await scrape(relay);
     const isShown = (shown: number, name: string) =>
       Math.abs(shown - metrics.get(name)! / 1024 ** 2) <= 0.1;
@@ -118,7 +134,7 @@ browserTest("status page shows evictions and refusals by reason", async (open) =
   assertEquals(await page.getByRole("row", { name: / 1 1$/ }).count(), 2);
 });
 
-browserTest("status page says that the relay shuts down, is gone, and is back", async (open) => {
+browserTest("status page shows that the relay shuts down, is gone, and is back", async (open) => {
   const env = { RELAY_LIMITS_MAX_MESSAGE_BYTES: "10", RELAY_SHUTDOWN_DELAY_SECONDS: "60" };
   const start = (port: string) => {
     return Program.start({ args: ["--port", "0", "--metrics-port", port], env, cwd: "/" });
@@ -134,7 +150,7 @@ browserTest("status page says that the relay shuts down, is gone, and is back", 
     alice.send("far too big");
     await shows(page, page.getByRole("row", { name: /^too_big .* 1 1$/ }));
     first.signal("SIGTERM");
-    await shows(page, page.getByText("Shutting down; no more clients are admitted."));
+    await shows(page, page.getByText("Shutting down; new clients are refused."));
   }
   const lost = /^The relay has not answered since \d\d:\d\d:\d\d; asking again/;
   await shows(page, page.getByText(lost));
@@ -151,7 +167,7 @@ browserTest("status page says that the relay shuts down, is gone, and is back", 
 });
 
 browserTest(
-  "status page says how the relay stands with its cluster, if it is in one",
+  "status page shows whether the relay is connected to its cluster",
   async (open) => {
     await using alone = await startRelay();
     const bare = await openStatus(open, alone.metricsUrl!);
@@ -168,10 +184,11 @@ browserTest(
     const page = await openStatus(open, relay.metricsUrl!);
     await shows(page, page.getByText("Cluster relay: connected; gaps since the start: 0."));
     wire.cut();
-    const waiting = "The cluster does not answer; clients are kept, and no more are admitted.";
+    const waiting =
+      "The cluster does not answer; clients stay connected, and new ones are refused.";
     await shows(page, page.getByText(waiting));
     await shows(page, page.getByText("Cluster relay: reconnecting; gaps since the start: 0."));
-    const lost = "The cluster is lost; clients were sent away, and none are admitted.";
+    const lost = "The cluster is lost; all clients were disconnected, and new ones are refused.";
     await shows(page, page.getByText(lost));
     await shows(page, page.getByText("Cluster relay: lost; gaps since the start: 0."));
     await shows(page, page.getByRole("row", { name: /^cluster the cluster was lost 1 1$/ }));
@@ -188,19 +205,24 @@ browserTest(
   },
 );
 
-browserTest("status page fits a narrow screen, a keyboard, a screen reader", async (open) => {
-  await using relay = await startRelay();
-  const page = await openStatus(open, relay.metricsUrl!, { viewport: { width: 320, height: 640 } });
-  const clients = chart(page, /^Connected clients: 0/);
-  await clients.waitFor();
-  await page.keyboard.press("Tab");
-  await page.keyboard.press("Home");
-  const slider = page.getByRole("slider", { name: "Look back" });
-  assertMatch(await slider.getAttribute("aria-valuetext") ?? "", /^\d\d:\d\d:\d\d$/);
-  assertEquals(await page.getByText(/^at \d\d:\d\d:\d\d: /).count(), 6);
-  await page.keyboard.press("End");
-  assertEquals(await slider.getAttribute("aria-valuetext"), "now");
-  const wide = await page.evaluate("document.documentElement.scrollWidth");
-  assertEquals(wide, 320);
-  assertEquals(await barriers(page), []);
-});
+browserTest(
+  "status page works on a narrow screen, with a keyboard and with a screen reader",
+  async (open) => {
+    await using relay = await startRelay();
+    const page = await openStatus(open, relay.metricsUrl!, {
+      viewport: { width: 320, height: 640 },
+    });
+    const clients = chart(page, /^Connected clients: 0/);
+    await clients.waitFor();
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Home");
+    const slider = page.getByRole("slider", { name: "Look back" });
+    assertMatch(await slider.getAttribute("aria-valuetext") ?? "", /^\d\d:\d\d:\d\d$/);
+    assertEquals(await page.getByText(/^at \d\d:\d\d:\d\d: /).count(), 6);
+    await page.keyboard.press("End");
+    assertEquals(await slider.getAttribute("aria-valuetext"), "now");
+    const wide = await page.evaluate("document.documentElement.scrollWidth");
+    assertEquals(wide, 320);
+    assertEquals(await barriers(page), []);
+  },
+);

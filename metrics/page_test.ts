@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { startRelay } from "../testing/start.ts";
 import { read } from "./page/numbers.js";
 
-Deno.test("status page counts on from 0 when the relay was restarted, even past its old counts", () => {
+Deno.test("status page counts from 0 after a restart of the relay, even beyond its old counts", () => {
   const at = (seconds: number, started: number, messages: number) => ({
     at: seconds,
     metrics: new Map([
@@ -16,7 +16,7 @@ Deno.test("status page counts on from 0 when the relay was restarted, even past 
   assertEquals(read(at(0, 1, 100), at(2, 2, 40)).messages, 20);
 });
 
-Deno.test("status page says the bound under which every delay of the event loop was", () => {
+Deno.test("status page shows the upper bound of the longest delay of the event loop", () => {
   const delay = (counts: [string, number][]) =>
     new Map(
       counts.map((
@@ -32,7 +32,7 @@ Deno.test("status page says the bound under which every delay of the event loop 
   assertEquals(then([["0.001", 9], ["0.1", 11], ["+Inf", 12]]), Infinity);
 });
 
-Deno.test("status page is kept from other origins, and from every cache", async () => {
+Deno.test("status page is not available to other origins, and not cached", async () => {
   await using relay = await startRelay();
   for (const method of ["GET", "HEAD"]) {
     const response = await fetch(relay.metricsUrl!, { method });

@@ -1,8 +1,8 @@
 /**
- * The cost of the process itself, under the names that Prometheus' own client libraries use.
+ * The metrics of the process itself, under the names that Prometheus' own client libraries use.
  *
- * Only what Deno reports correctly: prom-client's defaults read several values as 0 or as a constant
- * there. Descriptors can be counted only with all permissions, and are left out without them.
+ * They contain only values that Deno reports correctly; prom-client's own defaults would read several of them
+ * as 0 or as a constant. Descriptors can be counted only with all permissions, and are left out otherwise.
  *
  * @module
  */
@@ -49,8 +49,8 @@ export function processTable(): ProcessRow[] {
 }
 
 /**
- * Measures, until disposed of, how much later than asked for a timer fires: the time for which
- * something else kept the event loop busy.
+ * Measures how late a timer fires, which is the time for which something else kept the event loop busy.
+ * Disposing of it ends the measurement.
  */
 export function sampleEventLoopDelay(observe: (seconds: number) => void): Disposable {
   const interval = 200; // ms

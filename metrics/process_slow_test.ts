@@ -4,7 +4,7 @@ import { startRelay } from "../testing/start.ts";
 import { sleep, until } from "../testing/wait.ts";
 
 // Not among the quick tests: those run side by side in one process, whose numbers would change meanwhile.
-Deno.test("metrics of the process are those that the system reports", async () => {
+Deno.test("metrics of the process agree with the system", async () => {
   await using relay = await startRelay();
   const metrics = await scrape(relay);
   const [user, system] = (await Deno.readTextFile("/proc/self/stat")).split(") ")[1].split(" ")
@@ -21,7 +21,7 @@ Deno.test("metrics of the process are those that the system reports", async () =
   near("process_max_fds", Number(await output("sh", "-c", "ulimit -n")), 0);
 });
 
-Deno.test("metrics notice when the event loop is held up", async () => {
+Deno.test("metrics show that the event loop was blocked", async () => {
   await using relay = await startRelay();
   await until(
     async () => (await scrape(relay)).get("relay_event_loop_delay_seconds_count")! > 0,

@@ -336,7 +336,7 @@ export function findHole(list: readonly string[], mayLack: (sender: string) => b
 }
 
 /**
- * Sees that everybody heard a piece of one order. When the stream is made anew a new order begins, which
+ * Sees that everybody heard a piece of one order. When the stream is created again, a new order begins, which
  * may repeat what nobody knows to have been in the old one; who joined at that time may still hear the old.
  */
 function findContradiction(all: readonly Visit[], mayLack: boolean): string | null {

@@ -48,7 +48,7 @@ export class Speaker implements BusListener, AsyncDisposable {
 
   /** Connects, and begins to listen. */
   static async start(name: string, settings: Partial<ClusterSettings>): Promise<Speaker> {
-    const speaker = new Speaker(await connectBus(clusterSettings(settings)), name);
+    const speaker = new Speaker(await connectBus(clusterSettings(settings), 0), name);
     speaker.bus.start(speaker);
     return speaker;
   }

@@ -91,7 +91,7 @@ Deno.test("program checks configuration and certificate without starting anythin
 });
 
 for (const transport of ["native", "ws"]) {
-  Deno.test(`program on ${transport} shares its port with another, wherever both were started`, async () => {
+  Deno.test(`program on ${transport} shares its port with another relay in any working directory`, async () => {
     const env = {
       RELAY_SERVER_TRANSPORT: transport,
       RELAY_SERVER_HOSTNAME: "127.0.0.1",
@@ -121,7 +121,7 @@ Deno.test("program checks the path of a Unix socket, listens on it, and leaves n
       code: 2,
       stdout: "",
       stderr: "Cannot use the configuration: 1 problem\n" +
-        `  server.unix_socket must be a path where a socket can be, got ${path}: something that is no socket\n`,
+        `  server.unix_socket must be a path where a socket can be created, got ${path}: something that is not a socket\n`,
     });
   }
   await Deno.remove(path);
@@ -135,7 +135,7 @@ Deno.test("program checks the path of a Unix socket, listens on it, and leaves n
     code: 1,
     stdout: "",
     stderr:
-      `Cannot listen on ${path}: somebody listens there; set server.unix_socket to another path\n`,
+      `Cannot listen on ${path}: another process listens there; set server.unix_socket to another path\n`,
   });
   await using alice = await connect(program);
   alice.send("hello");
@@ -168,18 +168,18 @@ Deno.test("program reports when it was started", async () => {
   assert(Math.abs(started - want) < 3, `it says ${started}, the system ${want}`);
 });
 
-Deno.test("program warns of too few descriptors beforehand, and goes on when it runs out of them", async () => {
+Deno.test("program warns of too few descriptors, and continues when it runs out of them", async () => {
   const relay = `exec ${Deno.execPath()} run -A --quiet ${ROOT}main.ts "$@"`;
   const command = ["sh", "-c", `ulimit -n 100; ${relay}`, "relay"];
   await using program = await Program.start({ command, args: FREE_PORTS });
   const warning = "limits.max_connections is 10000, but this process may open only 100 files; " +
-    "raise the limit (ulimit -n) or lower the key";
+    "raise the limit (ulimit -n) or lower the setting";
   assert(program.log.some(({ message }) => message === warning), program.stderr);
   const raw = await Promise.allSettled(
     Array.from({ length: 120 }, () => RawClient.open(program)),
   );
   const lack = `File descriptors ran out on port ${new URL(program.url).port}; ` +
-    "members are kept, newcomers wait until some are free";
+    "clients stay connected, and new ones wait until some are free";
   await until(() => program.log.some(({ message }) => message === lack), "the log line");
   for (const result of raw) if (result.status === "fulfilled") result.value.reset();
   await until(async () => {
@@ -189,10 +189,10 @@ Deno.test("program warns of too few descriptors beforehand, and goes on when it 
   }, "a newcomer to be admitted");
 });
 
-Deno.test("program on native says that it is for trusted networks, but not on loopback or on ws", async () => {
+Deno.test("program warns that native is for trusted networks, but not on loopback or on ws", async () => {
   const warning =
-    "server.transport native is meant for trusted networks and for proxies in front " +
-    "of it; set it to ws where strangers can reach the port";
+    "server.transport native is meant for trusted networks, or for use behind a proxy; " +
+    "set it to ws if strangers can reach the port";
   const warns = async (transport: string, hostname: string) => {
     const env = { RELAY_SERVER_TRANSPORT: transport, RELAY_SERVER_HOSTNAME: hostname };
     await using program = await Program.start({ args: FREE_PORTS, env });

@@ -1,5 +1,5 @@
 /**
- * What the project's documents say: their tables, commands and links.
+ * The contents of the project's documents: their tables, lists, commands and links.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { ROOT } from "./program.ts";
 /** Reads every Markdown file that people and assistants read, by its path. */
 export async function documents(): Promise<Map<string, string>> {
   const found = new Map<string, string>();
-  for (const folder of ["", "docs/", "bench/", ".agents/summary/"]) {
+  for (const folder of ["", "docs/", "deploy/", "bench/", ".agents/summary/"]) {
     for await (const { name } of Deno.readDir(`${ROOT}${folder}`)) {
       const path = `${folder}${name}`;
       if (name.endsWith(".md")) found.set(path, await Deno.readTextFile(`${ROOT}${path}`));
@@ -20,9 +20,9 @@ export async function documents(): Promise<Map<string, string>> {
 
 /** A table of a document. */
 export interface Table {
-  /** What stands above its columns. */
+  /** The headings of its columns. */
   readonly headings: readonly string[];
-  /** The cells without code marks; a row about several things, separated by commas, is a row for each. */
+  /** The cells without code marks. A row about several things, separated by commas, counts once for each. */
   readonly rows: readonly (readonly string[])[];
 }
 
@@ -40,6 +40,26 @@ export function tablesOf(markdown: string): Table[] {
   });
 }
 
+/** A list item that says something about a name, such as a key of the configuration. */
+export interface Entry {
+  /** The name that it begins with. */
+  readonly name: string;
+  /** The words in brackets behind the name. */
+  readonly note: string;
+  /** The rest, in one line. */
+  readonly text: string;
+}
+
+/** Reads a document's list items of the form "`name` (note): text"; code marks are left out. */
+export function entriesOf(markdown: string): Entry[] {
+  return prose(markdown).split(/\n(?=- |#)|\n\n/).flatMap((block) => {
+    const item = /^- `([^`]+)` \((.*?)\): (.*)$/.exec(block.trim().replace(/\s+/g, " "));
+    if (!item) return [];
+    const [note, text] = item.slice(2).map((words) => words.replaceAll("`", ""));
+    return [{ name: item[1], note, text }];
+  });
+}
+
 /** Reads the commands of a document: the lines of its blocks of `sh`, but not of `sh ignore`. */
 export function commandsOf(markdown: string): string[] {
   return [...markdown.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block]) =>
@@ -47,19 +67,50 @@ export function commandsOf(markdown: string): string[] {
   );
 }
 
-/** Reads where a document's links and images lead to. */
+/** The commands of a document, of which tests take one after the other until none is left. */
+export class Commands {
+  /** Those that no test has taken. */
+  readonly left: Set<string>;
+  readonly #all: readonly string[];
+
+  /** Reads the commands. */
+  constructor(markdown: string) {
+    this.#all = commandsOf(markdown);
+    this.left = new Set(this.#all);
+  }
+
+  /** Takes all commands that begin with a text. */
+  takeAll(start: string): string[] {
+    const found = this.#all.filter((line) => line.startsWith(start));
+    for (const line of found) this.left.delete(line);
+    return found;
+  }
+
+  /**
+   * Takes the one command that begins with a text.
+   *
+   * @throws {Error} If it is not one.
+   */
+  take(start: string): string {
+    const found = this.takeAll(start);
+    if (found.length === 1) return found[0];
+    throw new Error(`${found.length} commands begin with "${start}"`);
+  }
+}
+
+/** Reads the targets of a document's links and images. */
 export function linksOf(markdown: string): string[] {
   return [...prose(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target);
 }
 
-/** Reads the anchors of a document's headings, as GitHub makes them. */
+/** Reads the anchors that GitHub makes for a document's headings. */
 export function anchorsOf(markdown: string): string[] {
   return [...prose(markdown).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
     heading.toLowerCase().replace(/[^\p{L}\p{N}\p{M} _-]/gu, "").replaceAll(" ", "-")
   );
 }
 
-/** A document without its blocks of code. */
+/** Removes the blocks of code from a document. */
 function prose(markdown: string): string {
   return markdown.replace(/^```.*?^```/gms, "");
 }

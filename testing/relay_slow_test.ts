@@ -44,7 +44,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "awake");
   });
 
-  Deno.test(`relay on ${transport} finds a client slow that reads, but less than it is sent`, async () => {
+  Deno.test(`relay on ${transport} evicts a client that reads, but more slowly than it is sent messages`, async () => {
     await using relay = await start();
     const others = await connectAll(relay, 4);
     using cathy = await RawClient.join(relay);
@@ -59,7 +59,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll(others);
   });
 
-  Deno.test(`relay on ${transport} holds a flood back for readers on slow lines, who lose nothing`, async () => {
+  Deno.test(`relay on ${transport} holds a flood back for readers on slow lines, which lose nothing`, async () => {
     await using relay = await start();
     const slow = await Promise.all([1, 2, 3].map(() => RawClient.join(relay)));
     using flooder = await RawClient.join(relay);
@@ -76,7 +76,7 @@ for (const transport of ["native", "ws"] as const) {
     for (const client of slow) client.reset();
   });
 
-  Deno.test(`relay on ${transport} that shuts down relays on and refuses newcomers until the delay is over`, async () => {
+  Deno.test(`relay on ${transport} keeps relaying and refuses new clients during the delay of a shutdown`, async () => {
     const relay = await start({ shutdown: { delay_seconds: 1, timeout_seconds: 3 } });
     await using alice = await connect(relay);
     const stopped = relay.stop();
@@ -97,7 +97,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await stopped, { closed: 1, terminated: 0 });
   });
 
-  Deno.test(`relay on ${transport} drops clients that do not go away in time, and stops all the same`, async () => {
+  Deno.test(`relay on ${transport} terminates clients that do not close in time, and stops`, async () => {
     const relay = await start({ shutdown: { timeout_seconds: 1 } });
     await using alice = await connect(relay);
     using deaf = await RawClient.join(relay); // Reads the close frame but never answers.
@@ -117,7 +117,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(last.payload, closePayload(CLOSE.shutdown));
   });
 
-  Deno.test(`relay on ${transport} passes a burst on, and evicts nobody who reads`, async () => {
+  Deno.test(`relay on ${transport} passes a burst on, and evicts no client that reads`, async () => {
     // A process of its own: readers that share the relay's thread could not read while it is busy.
     const env = {
       RELAY_SERVER_TRANSPORT: transport,
@@ -136,7 +136,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("relay on native drops a silent client that does not read what it is sent", async () => {
+Deno.test("relay on native evicts a silent client that does not read", async () => {
   await using relay = await startRelay({
     server: { idle_timeout_seconds: 2 },
     limits: { max_backlog_bytes: 1024 ** 3 },
@@ -155,7 +155,7 @@ Deno.test("relay on native drops a silent client that does not read what it is s
   assertEquals(await alice.next(), "still here");
 });
 
-Deno.test("relay on native loses a client to Deno's own idle timeout if a message is too long on its way", async () => {
+Deno.test("relay on native loses a client to Deno's own idle timeout if a message takes too long", async () => {
   await using relay = await startRelay({ server: { idle_timeout_seconds: 1 } });
   const deno = { code: 1001, reason: "No response from ping frame." };
   const closeOf = async (client: RawClient) => {
@@ -174,7 +174,7 @@ Deno.test("relay on native loses a client to Deno's own idle timeout if a messag
   await until(() => relay.stats().evictions.idle === 2, "both to leave");
 });
 
-Deno.test("relay on native passes on 32 MB that come in one go, and evicts nobody", async () => {
+Deno.test("relay on native passes on 32 MB that arrive at once, and evicts nobody", async () => {
   await using relay = await startRelay();
   const readers = await connectAll(relay, 5);
   using sender = await RawClient.join(relay);
@@ -186,7 +186,7 @@ Deno.test("relay on native passes on 32 MB that come in one go, and evicts nobod
   await closeAll(readers);
 });
 
-Deno.test("relay on native evicts a flood of more than can be passed on, and nobody else", async () => {
+Deno.test("relay on native evicts a client that floods it, and nobody else", async () => {
   await using relay = await startRelay();
   const readers = await connectAll(relay, 9);
   using flooder = await RawClient.join(relay);

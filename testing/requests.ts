@@ -47,7 +47,7 @@ const forgeriesOf = (signed: string) =>
 
 /**
  * The parts of a request to a relay that takes the tokens `secret` and `secret-too`, a signed one, and pages
- * of `https://good.example`.
+ * of `https://good.example`, and has rooms; the signed one has to be for `/` and `/team/*`.
  */
 export function partsWith(signed: string) {
   const forged = forgeriesOf(signed);
@@ -57,10 +57,21 @@ export function partsWith(signed: string) {
       fc.oneof(word, fc.constantFrom("POST", "HEAD", "OPTIONS", "CONNECT", "get")),
     ),
     path: part(
-      ["/", "/?x=1", "/."],
+      ["/", "/?x=1", "/team/a", "/team/b%20c?last=5", "/%74eam/%C3%A9?since=1", "/team//"],
       fc.oneof(
-        visible.map((text) => `/a${text}`),
-        fc.constantFrom("/chat", "//", "*", "?", "/%2e%2e/x", "/a".repeat(2000)),
+        visible.map((text) => `/team/../${text}`),
+        visible.map((text) => `/team/%ff${text}`),
+        fc.constantFrom(
+          "*",
+          "?",
+          "/.",
+          "/team/%2e%2e/x",
+          "/team%2F..",
+          `/${"x".repeat(200)}`,
+          "/a".repeat(2000),
+          "/?last=x",
+          "/?last=1&since=1",
+        ),
       ),
     ),
     upgrade: part(

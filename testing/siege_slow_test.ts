@@ -74,7 +74,7 @@ const TRIES = 3;
 
 for (const transport of ["native", "ws"]) {
   for (const [name, siege] of Object.entries(SIEGES)) {
-    Deno.test(`relay on ${transport} bears ${name}`, async () => {
+    Deno.test(`relay on ${transport} copes with ${name}`, async () => {
       let figures = "";
       for (let i = 0; i < TRIES; i++) {
         const { throughput, p99, calm, attacked, metrics } = await besiege(transport, siege);
@@ -90,7 +90,7 @@ for (const transport of ["native", "ws"]) {
   }
 }
 
-Deno.test("relay on native and ws bears clients that read in bursts, half a second on and off", async () => {
+Deno.test("relay on native and ws copes with clients that read in bursts, half a second on and off", async () => {
   for (const transport of ["native", "ws"]) {
     const paused = new Set<RawClient>();
     const { metrics } = await besiege(transport, {

@@ -1,6 +1,5 @@
 /**
- * The addresses that the relay listens on: how they are bound, what is said where that fails, and the
- * URLs that lead to them.
+ * The addresses that the relay listens on: how they are bound, the errors if that fails, and their URLs.
  *
  * @module
  */
@@ -10,15 +9,15 @@ import { type Config, ConfigError } from "../config.ts";
 import type { Address } from "../lib/listener.ts";
 import { findObstacle, removeStale } from "../lib/unix_socket.ts";
 
-/** The codes and, where there is none, messages of platforms for an address that is not the machine's. */
+/** The codes, or else the messages, of platforms for an address that is not the machine's. */
 const NO_ADDRESS =
   /^(EADDRNOTAVAIL|EINVAL|ENOTFOUND)$|^invalid host|lookup address(?!.*Temporary failure)/;
 
 /**
- * Binds what a section of the configuration names.
+ * Binds the address of a section of the configuration.
  *
  * @param listen Listens on an address.
- * @throws {ConfigError} If the address is none of this machine, or there can be no Unix socket at the path.
+ * @throws {ConfigError} If the address is not one of this machine, or if the path cannot be a Unix socket.
  * @throws {Error} If it cannot be bound; the message says which and why.
  */
 export async function bind<T>(
@@ -33,7 +32,7 @@ export async function bind<T>(
   const flag = section === "server" ? "--port" : "--metrics-port";
   const key = `${section}.hostname`;
   try {
-    // Not every platform takes brackets.
+    // Not every platform accepts brackets.
     return await listen({ hostname: hostname.replace(/^\[(.*)\]$/, "$1"), port, reusePort });
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
@@ -55,26 +54,26 @@ async function bindPath<T>(path: string, listen: (address: Address) => T | Promi
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     const why = code === "EADDRINUSE"
-      ? "somebody listens there; set server.unix_socket to another path"
+      ? "another process listens there; set server.unix_socket to another path"
       : `${message}; see server.unix_socket`;
     throw new Error(`Cannot listen on ${path}: ${why}`, { cause: error });
   }
 }
 
 /**
- * Checks that there can be a Unix socket at the path of `server.unix_socket`, if there is to be one.
+ * Checks that the path of `server.unix_socket`, if there is one, can be a Unix socket.
  *
- * @throws {ConfigError} If there cannot.
+ * @throws {ConfigError} If it cannot.
  */
 export async function checkPath(path: string): Promise<void> {
   const obstacle = path ? await findObstacle(path) : null;
   if (obstacle === null) return;
   throw new ConfigError([
-    `server.unix_socket must be a path where a socket can be, got ${path}: ${obstacle}`,
+    `server.unix_socket must be a path where a socket can be created, got ${path}: ${obstacle}`,
   ]);
 }
 
-/** Names a port where it surely answers: on `0.0.0.0` not as `localhost`, which may be `::1`. */
+/** Returns a URL at which a port surely answers; for `0.0.0.0` this is not `localhost`, which may be `::1`. */
 export function urlOf(scheme: string, hostname: string, port: number): string {
   const local: Record<string, string> = {
     "0.0.0.0": "127.0.0.1",
@@ -85,7 +84,7 @@ export function urlOf(scheme: string, hostname: string, port: number): string {
   return `${scheme}://${host}:${port}/`;
 }
 
-/** Names a Unix socket as the package `ws` does for its clients: path of the socket, path of the request. */
+/** Returns the URL of a Unix socket in the form of the package `ws`: path of the socket, path of the request. */
 export function urlOfPath(path: string): string {
   return `ws+unix:${resolve(path)}:/`;
 }

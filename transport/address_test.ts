@@ -10,7 +10,7 @@ import { CLOSE } from "./close.ts";
 const { path: directory } = await sharedTempFolder();
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`relay on ${transport} shares its port with those who want that too, and with nobody else`, async () => {
+  Deno.test(`relay on ${transport} shares its port only with relays that allow it`, async () => {
     await using one = await startRelay({ server: { transport, reuse_port: true } });
     const port = Number(new URL(one.url).port);
     const server = { transport, port };
@@ -41,7 +41,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals([...Deno.readDirSync(folder.path)], []);
   });
 
-  Deno.test(`relay on ${transport} takes over a Unix socket on which nobody listens any more`, async () => {
+  Deno.test(`relay on ${transport} takes over a Unix socket if no process listens on it`, async () => {
     await using folder = await tempFolder();
     const unix_socket = `${folder.path}/relay.sock`;
     const abandoned = Deno.listen({ transport: "unix", path: `${folder.path}/before` });
@@ -54,21 +54,21 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "hello");
   });
 
-  Deno.test(`relay on ${transport} leaves a Unix socket alone on which somebody listens`, async () => {
+  Deno.test(`relay on ${transport} leaves a Unix socket alone if another process listens on it`, async () => {
     await using folder = await tempFolder();
     const unix_socket = `${folder.path}/relay.sock`;
     await using relay = await startRelay({ server: { transport, unix_socket } });
     const second = await assertRejects(() => startRelay({ server: { transport, unix_socket } }));
     assertEquals(
       (second as Error).message,
-      `Cannot listen on ${unix_socket}: somebody listens there; set server.unix_socket to another path`,
+      `Cannot listen on ${unix_socket}: another process listens there; set server.unix_socket to another path`,
     );
     await using alice = await connect(relay);
     alice.send("still here");
     assertEquals(await alice.next(), "still here");
   });
 
-  Deno.test(`relay on ${transport} tells clients behind a Unix socket apart only where it is trusted`, async () => {
+  Deno.test(`relay on ${transport} tells clients behind a Unix socket apart only if it is trusted`, async () => {
     const limits = { max_connections_per_ip: 1 };
     const join = async (trusted_proxies: string[]) => {
       await using folder = await tempFolder();
@@ -93,10 +93,10 @@ for (const transport of ["native", "ws"] as const) {
 }
 
 const PATHS: [what: string, path: string, obstacle: string][] = [
-  ["a file", `${directory}/file`, "something that is no socket"],
-  ["a folder", directory, "something that is no socket"],
-  ["a symbolic link", `${directory}/link`, "something that is no socket"],
-  ["a path without its folder", `${directory}/none/relay.sock`, "in no folder that exists"],
+  ["a file", `${directory}/file`, "something that is not a socket"],
+  ["a folder", directory, "something that is not a socket"],
+  ["a symbolic link", `${directory}/link`, "something that is not a socket"],
+  ["a path without its folder", `${directory}/none/relay.sock`, "its folder does not exist"],
   ["a path that is too long", `/tmp/${"x".repeat(103)}`, "longer than 107 bytes"],
 ];
 await Deno.writeTextFile(`${directory}/file`, "precious");
@@ -109,13 +109,13 @@ for (const [what, path, obstacle] of PATHS) {
       ConfigError,
     );
     assertEquals(problems, [
-      `server.unix_socket must be a path where a socket can be, got ${path}: ${obstacle}`,
+      `server.unix_socket must be a path where a socket can be created, got ${path}: ${obstacle}`,
     ]);
     assertEquals(await Deno.readTextFile(`${directory}/link`), "precious");
   });
 }
 
-Deno.test("relay names a Unix socket by its whole path, and takes the longest that there can be", async () => {
+Deno.test("relay names a Unix socket by its whole path, and accepts the longest one", async () => {
   const folder = await Deno.makeTempDir({ dir: "/tmp" });
   const unix_socket = `${folder}/`.padEnd(107, "x");
   {

@@ -41,6 +41,7 @@ async function listen<Message, Data>(transport: Transport<Message, Data>) {
       };
       waiting.shift()!({
         peer: "someone",
+        address: "test",
         room: "/",
         replay: null,
         subprotocol: null,
@@ -91,7 +92,7 @@ for (const [transport, listen] of Object.entries(TRANSPORTS)) {
       "ends the connection": (client: RawClient) => client.fin(),
     })
   ) {
-    Deno.test(`${transport} gives the seat back of a client that ${how} while its token is checked`, async () => {
+    Deno.test(`${transport} frees the seat of a client that ${how} while its token is checked`, async () => {
       await using server = await listen();
       using client = await RawClient.open(server);
       client.send(handshake());
@@ -104,7 +105,7 @@ for (const [transport, listen] of Object.entries(TRANSPORTS)) {
     });
   }
 
-  Deno.test(`${transport} refuses a client once its token was checked, or loses one that has gone`, async () => {
+  Deno.test(`${transport} refuses a client after checking its token, or notices that it has gone`, async () => {
     await using server = await listen();
     using alice = await RawClient.open(server);
     const answered = alice.ask(handshake());

@@ -1,5 +1,5 @@
 /**
- * The certificate: how it is read, checked as the server will check it, and watched for changes.
+ * The certificate: reads it, checks it like the server does, and watches it for changes.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { createSecureContext } from "node:tls";
 import { type Config, ConfigError } from "../config.ts";
 import { log } from "../lib/log.ts";
 
-/** A certificate and its key that fit each other. */
+/** A certificate and its key. */
 export interface Certificate {
   /** The certificate chain, PEM, the server's own certificate first. */
   readonly cert: string;
@@ -17,13 +17,13 @@ export interface Certificate {
   readonly key: string;
   /** When the first certificate expires. */
   readonly expires: Date;
-  /** The whole texts of both files, which tell when they have changed. */
+  /** The contents of both files, to notice changes. */
   readonly contents: string;
 }
 
 /**
- * Reads the files of `server.tls`. Certificate and key are taken out of them wherever they stand, so both
- * may be in one file, in any order and with other text.
+ * Reads the files of `server.tls`. Certificate and key may be anywhere in them, also in the same file, in any
+ * order and with other text.
  *
  * @throws {ConfigError} If a file cannot be read, holds no certificate or no key, or the two do not fit.
  */
@@ -45,20 +45,20 @@ export async function loadCertificate(tls: Config["server"]["tls"]): Promise<Cer
   throw new ConfigError(problems);
 }
 
-/** The time between checks; reading two small files costs nothing, and works on every file system. */
+/** The time between checks. Reading two small files costs nothing, and works on every file system. */
 const CHECK_MILLISECONDS = 2000;
 
 /** A watch over the files of a certificate. */
 export interface CertificateWatcher {
   /** Checks the files now. */
   check(): Promise<void>;
-  /** Stops checking, and waits for a check under way. */
+  /** Stops checking, and waits for a check that has begun. */
   stop(): Promise<void>;
 }
 
 /**
- * Watches the files of a certificate, and calls back whenever they hold another one that can be used.
- * One that cannot is logged, once, and the one before stays.
+ * Watches the files of a certificate, and calls back when they hold another one that can be used. One that
+ * cannot be used is logged once, and the previous one stays.
  */
 export function watchCertificate(
   tls: Config["server"]["tls"],
@@ -92,7 +92,7 @@ export function watchCertificate(
   };
 }
 
-/** Reads the texts of both files, or why they cannot be read: anything that differs when they change. */
+/** Reads the contents of both files, or why they cannot be read; the result differs when they change. */
 async function readContents({ cert_file, key_file }: Config["server"]["tls"]): Promise<string> {
   const texts = [cert_file, key_file].map((file) => Deno.readTextFile(file).catch(String));
   return (await Promise.all(texts)).join("");
@@ -109,9 +109,9 @@ async function read(path: string, file: string, problems: string[]): Promise<str
   }
 }
 
-/** One block of a PEM file (RFC 7468), which may stand anywhere in it. */
+/** One block of a PEM file (RFC 7468), anywhere in the file. */
 interface Block {
-  /** What it holds, for example `CERTIFICATE`. */
+  /** The kind of its contents, for example `CERTIFICATE`. */
   readonly label: string;
   /** The block with its first and last line. */
   readonly text: string;
@@ -133,7 +133,7 @@ function takeChain(text: string, file: string, problems: string[]): string {
   return chain.map(({ text }) => text).join("");
 }
 
-/** Takes the first private key out of a PEM file; empty, with a problem, if there is none to use. */
+/** Takes the first private key out of a PEM file; empty, with a problem, if none can be used. */
 function takeKey(text: string, file: string, problems: string[]): string {
   const keys = blocksOf(text).filter(({ label }) => label.endsWith("PRIVATE KEY"));
   const open = keys.find((key) => !/ENCRYPTED/.test(key.label + key.text));
@@ -148,8 +148,8 @@ function takeKey(text: string, file: string, problems: string[]): string {
 }
 
 /**
- * Asks the platform's TLS stacks themselves, the one of `native` with a listener that no one can reach
- * and that is closed at once.
+ * Asks the platform's own TLS stacks. The one of `native` is asked with a listener that is closed at once and
+ * that nobody can reach.
  */
 function describeFault(
   cert: string,

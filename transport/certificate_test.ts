@@ -32,7 +32,7 @@ async function openssl(command: string) {
 }
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`relay on ${transport} finds certificate and key wherever they stand in their files`, async () => {
+  Deno.test(`relay on ${transport} finds certificate and key anywhere in their files`, async () => {
     const traditional = `${directory}/sec1.key`;
     await openssl(`ec -in ${good.key_file} -out ${traditional}`);
     const parameters =
@@ -103,7 +103,7 @@ for (const [what, files, problems] of FAULTS) {
   });
 }
 
-Deno.test("loadCertificate names a certificate with rubbish inside", async () => {
+Deno.test("loadCertificate names a certificate that is not valid inside", async () => {
   const rubbish = `${directory}/rubbish.pem`;
   await Deno.writeTextFile(
     rubbish,
@@ -134,7 +134,7 @@ Deno.test("relay serves wss and says when its certificate expires", async () => 
   assertEquals(expiry, expires.getTime() / 1000);
 });
 
-Deno.test("relay on native goes on with its certificate until a restart, whatever its files become", async () => {
+Deno.test("relay on native keeps its certificate until a restart, whatever happens to its files", async () => {
   const files = await makeCertificate(directory, "replaced");
   const caCerts = [await Deno.readTextFile(files.cert_file)];
   await using relay = await startRelay({ server: { tls: { enabled: true, ...files } } });

@@ -1,5 +1,5 @@
 /**
- * The close frames of the relay: every code and reason that it sends of its own accord.
+ * The close frames of the relay: every code and reason that it sends by itself.
  *
  * @module
  */

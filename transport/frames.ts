@@ -8,17 +8,17 @@
 import { Buffer } from "node:buffer";
 import type { Frames } from "../hub.ts";
 
-/** A message as a frame carries it. */
+/** A message in the form that a frame carries. */
 export interface Framed {
-  /** The payload; of a text message its UTF-8 form. */
+  /** The payload; for a text message its UTF-8 form. */
   readonly payload: Buffer;
-  /** Whether it is binary and leaves so. */
+  /** Whether it is binary. */
   readonly binary: boolean;
 }
 
 const FIRST_BYTE = { text: 0x81, binary: 0x82 };
 
-/** The longest payload whose length stands in the second byte, and the marks of longer ones. */
+/** The longest payload whose length fits into the second byte, and the marks of longer ones. */
 const SHORT = 125, U16_FOLLOWS = 126, U64_FOLLOWS = 127;
 
 /** Writes messages one after the other into one buffer. */
@@ -45,7 +45,7 @@ export function writeFrames(messages: readonly Framed[]): Frames & { readonly fr
   return { frames, ends };
 }
 
-/** Reads what {@link writeFrames} wrote, without a copy. */
+/** Reads the frames of {@link writeFrames} without a copy. */
 export function readFrames({ frames, ends }: Frames): Framed[] {
   const buffer = bufferOf(frames);
   let from = 0;

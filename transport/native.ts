@@ -4,22 +4,24 @@
  * @module
  */
 
+import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
 import { UNREADABLE } from "../admission/handshake.ts";
 import type { Cause, Connection, Encoded, Ending, Member, Membership, Replay } from "../hub.ts";
 import { keepServing, type Listener, type TcpAddress } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
-import { type Framed, readFrames, writeFrames } from "./frames.ts";
+import { Publisher } from "./http/publish.ts";
+import { bufferOf, type Framed, readFrames, writeFrames } from "./frames.ts";
 import type { Answer, ListenOptions, Transport } from "./transport.ts";
 import { SLOWEST_LINE } from "./unread.ts";
 
-/** A message as the platform hands it over: text or binary. */
+/** A message of the platform: text or binary. */
 export type NativeMessage = string | ArrayBuffer;
 
 /**
- * Carries the hub on the platform's own server. It takes whole messages only, so encoding is identity
- * and each delivery a system call.
+ * Carries the hub on the platform's own server. The platform takes only whole messages, so there is nothing to
+ * encode, and each delivery is a system call.
  */
 export const native: Transport<NativeMessage, NativeMessage> = {
   encode,
@@ -39,6 +41,8 @@ function encode(messages: readonly NativeMessage[]): Encoded<NativeMessage> {
   };
 }
 
+async function* noBody(): AsyncGenerator<Uint8Array> {}
+
 function bytesOf(message: NativeMessage): number {
   return typeof message === "string" ? Buffer.byteLength(message) : message.byteLength;
 }
@@ -57,10 +61,10 @@ const OPENING_SECONDS = 2;
 /** The time between a handshake and its upgrade, see {@link settling}. */
 const SETTLING_MILLISECONDS = { least: 5, spread: 10 };
 
-/** The time that an evicted client has to fall silent: no close frame passes messages under way. */
+/** The time for an evicted client to stop sending, because a close frame cannot pass messages in flight. */
 const FAREWELL_SECONDS = 0.1;
 
-/** How many times within the idle timeout the backlogs of all clients are looked at. */
+/** How many times within the idle timeout the backlogs of all clients are checked. */
 const SWEEPS = 10;
 
 type Members = Membership<NativeMessage, NativeMessage>;
@@ -69,38 +73,56 @@ type Members = Membership<NativeMessage, NativeMessage>;
 async function listen(
   options: ListenOptions<NativeMessage, NativeMessage>,
 ): Promise<Listener> {
-  // Without this each connection keeps a buffer as large as the largest message it was ever sent.
+  // Without this, each connection keeps a buffer as large as the largest message that it was ever sent.
   Deno.env.set("DENO_USE_WRITEV", "1");
 
   const { members, idleTimeoutSeconds, certificate } = options;
   const clients = new Clients(members);
+  const publisher = new Publisher({
+    members,
+    maxMessageBytes: options.maxMessageBytes,
+    countRejection: options.countRejection,
+    message: (payload, binary) => messageOf({ payload: bufferOf(payload), binary }),
+  });
+
+  async function publish(request: Request, seat: Seat): Promise<Answer> {
+    const { headers } = request;
+    const head = { type: headers.get("content-type"), length: headers.get("content-length") };
+    try {
+      return publisher.refuse(head) ??
+        await publisher.publish(seat, head, request.body ?? noBody());
+    } finally {
+      seat.release();
+    }
+  }
 
   async function handle(
     request: Request,
     { remoteAddr }: Deno.ServeHandlerInfo,
   ): Promise<Response> {
-    const { signal } = request; // Read first: only from then on does the platform tell of a reset.
+    const { signal } = request; // Read first, because the platform reports a reset only from then on.
     const admitted = options.admit({
       method: request.method,
       target: targetOf(request),
       headers: [...request.headers.keys()].length,
-      hosts: request.headers.has("host") ? 1 : 0, // The platform itself refuses more.
+      hosts: request.headers.has("host") ? 1 : 0, // The platform refuses more by itself.
       header: (name) => request.headers.get(name),
     }, "hostname" in remoteAddr ? remoteAddr : null);
     const seat = admitted instanceof Promise ? await admitted : admitted;
     if ("status" in seat) return answer(seat);
+    if (request.method === "POST") return answer(await publish(request, seat));
     try {
       await settling();
       if (signal.aborted) {
         seat.release();
-        return answer(UNREADABLE); // Nobody is there to read it.
+        return answer(UNREADABLE); // The client has gone.
       }
-      // All that may fail comes first: after the upgrade only its own response may be returned.
+      // Everything that may fail comes first, because after the upgrade only its own response may be returned.
       const { socket, response } = Deno.upgradeWebSocket(request, {
         idleTimeout: idleTimeoutSeconds,
       });
       attach(members, clients, socket, seat);
-      // By hand, since the platform finds a subprotocol only where a space follows each comma.
+      // By hand, because the platform finds a subprotocol only if a space follows each comma.
       if (seat.subprotocol) response.headers.set("sec-websocket-protocol", seat.subprotocol);
       return response;
     } catch (error) {
@@ -111,7 +133,7 @@ async function listen(
 
   const listener = keepServing(options.address, (address) =>
     Deno.serve({
-      ...address as TcpAddress, // The types know no address that may be of either kind.
+      ...address as TcpAddress, // The types do not know an address of either kind.
       ...(certificate && { cert: certificate.cert, key: certificate.key }),
       onListen: () => {},
       onError: () => {
@@ -130,9 +152,9 @@ async function listen(
 }
 
 /**
- * Waits until most clients that reset right after their handshake are known to be gone: Deno 2.9 never
- * lets go of the descriptor of one that is gone when it is upgraded. The time is random because resets
- * come together, and whatever happens at a fixed time after them meets them at a fixed moment.
+ * Waits until most clients that reset right after their handshake are known to be gone. Deno 2.9 never releases
+ * the descriptor of a client that is gone when it is upgraded. The time is random because resets come together,
+ * and a fixed time would always meet them at the same moment.
  */
 async function settling(): Promise<void> {
   const { least, spread } = SETTLING_MILLISECONDS;
@@ -142,14 +164,14 @@ async function settling(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Finds what the request line asks for; the platform puts scheme and `Host`, of any form, before a path. */
+/** Finds the target of the request line; the platform puts scheme and `Host`, in any form, before a path. */
 function targetOf({ url, headers }: Request): string {
   const prefix = `${url.slice(0, url.indexOf(":"))}://${headers.get("host")}`;
   const target = url.startsWith(prefix) ? url.slice(prefix.length) : "";
   return target.startsWith("/") ? target : url;
 }
 
-/** Ties a socket to the hub: joined when it opens, messages while it is a member, left when it ends. */
+/** Connects a socket to the hub: it joins when it opens, publishes while it is a member, and leaves when it ends. */
 function attach(members: Members, clients: Clients, socket: WebSocket, seat: Seat): void {
   let member: Member | undefined, connection: NativeConnection;
   const opening = setTimeout(seat.release, OPENING_SECONDS * 1000);
@@ -172,7 +194,7 @@ function attach(members: Members, clients: Clients, socket: WebSocket, seat: Sea
 
 /** The transport's side of an open client. */
 class NativeConnection implements Connection<NativeMessage> {
-  /** Whether a message came since the last sweep. */
+  /** Whether a message has arrived since the last sweep. */
   heard = false;
   readonly #socket: WebSocket;
   readonly #seat: Seat;
@@ -222,18 +244,18 @@ class NativeConnection implements Connection<NativeMessage> {
     this.#socket.addEventListener("close", () => clearTimeout(timer), { once: true });
   }
 
-  /** Ends the connection as far as the platform can: behind what the client has not read. */
+  /** Ends the connection as far as the platform can, after everything that the client has not read. */
   abandon(): void {
     this.#socket.close();
   }
 
-  terminate(): void {} // The platform has no way; the close frame waits until TCP gives up.
+  terminate(): void {} // The platform cannot do this; the close frame waits until TCP gives up.
 
   left(): void {
     this.#seat.release();
   }
 
-  /** Tells whether it was silent and took nothing of its backlog for all of the idle timeout, and as long as a slow line needs. */
+  /** Tells whether it was silent, and took nothing of its backlog, for the idle timeout and as long as a slow line needs. */
   sweep(seconds: number): boolean {
     const backlog = this.backlog();
     const silent = backlog > 0 && backlog >= this.#backlog && !this.heard;
@@ -245,8 +267,8 @@ class NativeConnection implements Connection<NativeMessage> {
 }
 
 /**
- * The open clients, looked at for those that are silent and do not read: the platform's ping waits
- * behind what they have not read, so its own idle timeout never finds them.
+ * The open clients, which are checked for silent ones that do not read. The platform's ping waits behind their
+ * backlog, so its own idle timeout never finds them.
  */
 class Clients {
   readonly #members: Members;
@@ -284,14 +306,14 @@ class Clients {
   }
 }
 
-/** Reads the platform's close event: it is clean after a close frame, and has 1001 after the idle timeout. */
+/** Reads the platform's close event, which is clean after a close frame, and has 1001 after the idle timeout. */
 function causeOf(event: CloseEvent): Cause {
   if (event.wasClean) return "closed";
   return event.code === 1001 ? "idle" : "error";
 }
 
 function answer({ status, headers, body }: Answer): Response {
-  return new Response(`${body}\n`, {
+  return new Response(status === STATUS_CODE.NoContent ? null : `${body}\n`, {
     status,
     headers: { ...headers, connection: "close" },
   });

@@ -19,17 +19,17 @@ export type Answer = Omit<Refusal, "reason">;
 /** The options of {@link Transport.listen}. */
 export interface ListenOptions<Message, Data> {
   /**
-   * Admits a request, or says what to answer instead: a refusal, counted and logged, or a health check's.
-   * Where that takes time the client may be gone by then, and its seat has to be released.
+   * Admits a request, or returns the answer to send instead: a refusal, which is counted and logged, or that of a
+   * health check. If it is a promise, the client may have gone by then, and its seat has to be released.
    */
   admit(request: HandshakeRequest, peer: Peer | null): Seat | Answer | Promise<Seat | Answer>;
   /** Counts a request that could not even be read. */
   countRejection(reason: Rejection): void;
-  /** The hub's side of an open client: join, publish, leave. */
+  /** The hub's side of an open client: join, publish, leave; and of a message by `POST`. */
   readonly members: Membership<Message, Data>;
   /** Where to listen. */
   readonly address: Address;
-  /** With a certificate: TLS, which a Unix socket has none of. */
+  /** The certificate, for TLS; `null` for none, as on a Unix socket. */
   readonly certificate: Certificate | null;
   /** A silent client is pinged after half of this time and evicted after all of it. */
   readonly idleTimeoutSeconds: number;
@@ -37,7 +37,7 @@ export interface ListenOptions<Message, Data> {
   readonly handshakeTimeoutSeconds?: number;
   /** The largest message; a transport may refuse a larger one itself. */
   readonly maxMessageBytes: number;
-  /** How many files the process may open, as far as that is known. */
+  /** How many files the process may open; `null` if that is unknown. */
   readonly maxDescriptors: number | null;
 }
 
@@ -49,9 +49,9 @@ export interface Transport<Message, Data> {
   pack(messages: readonly Message[]): Frames;
   /** Turns such frames into the pieces that a connection writes. */
   unpack(frames: Frames): Encoded<Data>;
-  /** How many deliveries one batch may come to: what this transport manages without holding up others. */
+  /** The largest number of deliveries per batch that does not hold up others on this transport. */
   readonly maxBatchDeliveries: number;
-  /** How many file descriptors the process needs besides those of its clients. */
+  /** How many file descriptors the process needs in addition to those of its clients. */
   readonly spareDescriptors: number;
   /**
    * Binds the address and begins to admit clients.
@@ -63,6 +63,6 @@ export interface Transport<Message, Data> {
 
 /** A listening transport. */
 export interface TransportListener extends Listener {
-  /** Serves new connections with another certificate; absent where only a restart can do that. */
+  /** Serves new connections with another certificate; absent if only a restart can do that. */
   replaceCertificate?(certificate: Certificate): void;
 }

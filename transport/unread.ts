@@ -1,30 +1,30 @@
 /**
- * How long a client may be busy with reading before it counts as silent.
+ * How long a client may be busy reading before it counts as silent.
  *
  * @module
  */
 
-/** The slowest line that is reckoned with, in bytes a second. */
+/** The slowest line that is supported, in bytes per second. */
 export const SLOWEST_LINE = 24 * 1024;
 
-/** The most that a kernel takes for a client that does not read (Linux by default, `tcp_wmem`). */
+/** The most bytes that a kernel takes for a client that does not read (the default of Linux, `tcp_wmem`). */
 const KERNEL_BYTES = 4 * 1024 * 1024;
 
 /**
- * What a client was given and may still be reading. No answer to a ping comes before all that was sent
- * ahead of it has been read, and what the kernel has taken says nothing about that. So each byte
- * counts for the time that it takes on {@link SLOWEST_LINE}.
+ * The data that a client was given and may still be reading. A ping is answered only after everything ahead of
+ * it has been read, and what the kernel has taken says nothing about that. So each byte counts for the time that
+ * it takes on {@link SLOWEST_LINE}.
  */
 export class Unread {
   #bytes = 0;
 
-  /** Adds what the client was given. */
+  /** Adds bytes that the client was given. */
   add(bytes: number): void {
     this.#bytes += bytes;
   }
 
   /**
-   * Lets time pass, and tells whether anything may be left to read.
+   * Lets time pass, and tells whether the client may still be reading.
    *
    * @param backlog The bytes that the kernel has not taken.
    */

@@ -16,7 +16,7 @@ Deno.test("Unread gives a client the time to read 1 MB at 25 KB/s, and hardly mo
   assertEquals(secondsOf(unread), 41);
 });
 
-Deno.test("Unread does not count what is read as fast as it comes", () => {
+Deno.test("Unread does not count data that is read as fast as it arrives", () => {
   const unread = new Unread();
   for (let second = 0; second < 100; second++) {
     unread.add(24 * 1024);
@@ -24,7 +24,7 @@ Deno.test("Unread does not count what is read as fast as it comes", () => {
   }
 });
 
-Deno.test("Unread counts no more than the kernel can hold, and what it has not taken", () => {
+Deno.test("Unread counts at most what the kernel can hold, and the backlog", () => {
   const unread = new Unread();
   unread.add(1024 * MIB);
   assertEquals(secondsOf(unread), Math.ceil(4 * MIB / (24 * 1024)));

@@ -1,5 +1,5 @@
 /**
- * Draws what happened in the last ten minutes as lines.
+ * Draws the values of the last ten minutes as lines.
  *
  * @module
  */
@@ -39,7 +39,7 @@ export function createChart({ title, lines, format, tick = format, least, binary
   image.addEventListener("pointermove", point);
   image.addEventListener("pointerleave", () => onPoint(0));
 
-  /** Shows readings, the last of which is current, and what was at a moment of the past, if any. */
+  /** Shows readings, of which the last one is current, and the values at a moment of the past, if any. */
   function draw({ readings, now, span, moment }) {
     const all = lines.flatMap(({ key }) => readings.map((reading) => reading[key]));
     const seen = all.filter((value) => value !== undefined);
@@ -86,21 +86,21 @@ function label(content, x, y, anchor) {
   return element;
 }
 
-/** Draws one line through the values, interrupted where there are none. */
+/** Draws one line through the values, with gaps where values are missing. */
 function path(readings, key, x, y) {
   let drawn = "";
   let open = false;
   for (const { at, [key]: value } of readings) {
     if (value !== undefined) {
       const point = `${x(at).toFixed(1)},${y(value).toFixed(1)}`;
-      drawn += open ? `L${point}` : `M${point}h.1`; // So that a value between two gaps is a dot.
+      drawn += open ? `L${point}` : `M${point}h.1`; // A value between two gaps becomes a dot.
     }
     open = value !== undefined;
   }
   return drawn;
 }
 
-/** Finds the next value that an axis can end with so that it and its half are short. */
+/** Finds the next larger value for the end of an axis that is short to write, and so is its half. */
 function roundUp(value, binary) {
   if (binary) return 2 ** Math.ceil(Math.log2(value));
   const unit = 10 ** Math.floor(Math.log10(value));

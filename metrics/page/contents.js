@@ -1,22 +1,23 @@
 /**
- * What the status page shows, and how it is said.
+ * The contents of the status page, and their words.
  *
  * @module
  */
 
-/** How much of the past is shown. */
+/** The time that the page shows, in seconds. */
 export const WINDOW_SECONDS = 600;
 
 const orNone = (format) => (value) => value === undefined ? "–" : format(value);
 
-/** Says a whole number; like all formats, a dash where there is none. */
+/** Formats a whole number; like all formats, as a dash if there is none. */
 export const count = orNone((value) => value.toLocaleString("en"));
 const rate = orNone((value) => {
   return value < 1e6
     ? value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })
     : value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 });
-const bytes = orNone((value) => {
+/** Says a number of bytes. */
+export const bytes = orNone((value) => {
   const power = Math.min(4, Math.floor(Math.log2(Math.max(1, value)) / 10));
   const short = (value / 1024 ** power).toLocaleString("en", { maximumSignificantDigits: 3 });
   return `${short} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
@@ -26,15 +27,18 @@ const duration = orNone((seconds) => {
 });
 const atMost = orNone((seconds) => seconds === Infinity ? "> 5 s" : `≤ ${duration(seconds)}`);
 
-/** What `/readyz` answers, what the page makes of it, and how it says that. */
+/** The answers of `/readyz`, and for each of them a state and its words. */
 export const STATES = {
   "ready": ["ready", "Running; clients are admitted."],
-  "shutting down": ["draining", "Shutting down; no more clients are admitted."],
+  "shutting down": ["draining", "Shutting down; new clients are refused."],
   "cluster reconnecting": [
     "reconnecting",
-    "The cluster does not answer; clients are kept, and no more are admitted.",
+    "The cluster does not answer; clients stay connected, and new ones are refused.",
   ],
-  "cluster lost": ["lost", "The cluster is lost; clients were sent away, and none are admitted."],
+  "cluster lost": [
+    "lost",
+    "The cluster is lost; all clients were disconnected, and new ones are refused.",
+  ],
 };
 
 /** Every chart with its lines: keys of a reading, and the unit. Its axis ends at `least` or above. */
@@ -46,21 +50,21 @@ export const CHARTS = [
     least: 2,
   },
   {
-    title: "Messages taken in",
-    lines: [{ key: "messages", name: "a second" }],
+    title: "Messages received",
+    lines: [{ key: "messages", name: "per second" }],
     format: rate,
     least: 2,
   },
   {
     title: "Messages delivered",
-    lines: [{ key: "deliveries", name: "a second" }],
+    lines: [{ key: "deliveries", name: "per second" }],
     format: rate,
     least: 2,
   },
   {
     title: "Backlog of unsent bytes",
     lines: [
-      { key: "backlog", name: "in all" },
+      { key: "backlog", name: "total" },
       { key: "backlogMax", name: "largest of one client" },
     ],
     format: bytes,
@@ -92,11 +96,11 @@ export const TABLES = [
     meanings: {
       slow: "read too slowly",
       rate: "sent too fast",
-      too_big: "sent too big a message",
-      role: "sent though it may only listen",
+      too_big: "message too big",
+      role: "sent, but may only listen",
       expired: "its token expired",
-      idle: "was silent too long",
-      gap: "messages of the cluster were lost",
+      idle: "was silent for too long",
+      gap: "cluster messages lost",
       cluster: "the cluster was lost",
       error: "its connection broke",
     },
@@ -106,15 +110,15 @@ export const TABLES = [
     key: "rejections",
     metric: "websocket_rejected_connections_total",
     meanings: {
-      origin: "page of a foreign origin",
+      origin: "origin not allowed",
       token: "token missing or wrong",
       role: "token for other rooms",
       full: "relay full",
-      rooms: "no place for another room",
+      rooms: "too many rooms",
       per_ip: "too many from its address",
       draining: "relay shutting down",
-      cluster: "relay cut off from its cluster",
-      bad_request: "no proper handshake",
+      cluster: "cut off from the cluster",
+      bad_request: "malformed request",
     },
   },
 ];

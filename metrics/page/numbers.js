@@ -1,5 +1,5 @@
 /**
- * What the status page makes of the relay's metrics.
+ * Reads the relay's metrics for the status page.
  *
  * @module
  */
@@ -8,20 +8,20 @@ const STARTED = "process_start_time_seconds";
 const DELAY = "relay_event_loop_delay_seconds_bucket";
 
 /**
- * Metrics as they were at one moment: a map from name with labels to value.
+ * The metrics at one moment: a map from names with labels to values.
  *
  * @typedef {Map<string, number>} Metrics
  */
 
 /**
- * What the page shows of one moment. Rates are those since the reading before; the delay of the event
- * loop is the upper bound of the longest since then, `Infinity` beyond the last bucket.
+ * The values of one moment. Rates are averages since the previous reading. The delay of the event loop is the
+ * upper bound of the longest one since then, and `Infinity` beyond the last bucket.
  *
  * @typedef {object} Reading
  * @property {number} at When, in seconds.
  * @property {number} [clients]
- * @property {number} [messages] A second.
- * @property {number} [deliveries] A second.
+ * @property {number} [messages] Per second.
+ * @property {number} [deliveries] Per second.
  * @property {number} [backlog] In bytes, over all clients.
  * @property {number} [backlogMax] In bytes, of one client.
  * @property {number} [memory] In bytes.
@@ -45,7 +45,7 @@ export function parse(text) {
 }
 
 /**
- * Makes a reading of what changed from one moment to the next; the first moment has none before it.
+ * Makes a reading from the changes between two moments; the first moment has none before it.
  *
  * @param {{ at: number, metrics: Metrics } | null} before
  * @param {{ at: number, metrics: Metrics }} after
@@ -107,7 +107,7 @@ function byLabel(metrics, name, label) {
     .map(([key, value]) => [key.slice(start.length, -'"}'.length), value]);
 }
 
-/** Tells by how much a counter grew. A relay that was restarted has counted from 0. */
+/** Returns by how much a counter grew. After a restart of the relay it has counted from 0. */
 function increase(before, after, key) {
   const then = before.get(key) ?? 0;
   const now = after.get(key) ?? 0;

@@ -1,11 +1,11 @@
 /**
- * The status page: asks the relay for its metrics again and again, and shows the last ten minutes.
+ * The status page: asks the relay for its metrics every few seconds, and shows the last ten minutes.
  *
  * @module
  */
 
 import { createChart } from "./chart.js";
-import { CHARTS, count, STATES, TABLES, WINDOW_SECONDS } from "./contents.js";
+import { bytes, CHARTS, count, STATES, TABLES, WINDOW_SECONDS } from "./contents.js";
 import { labelsOf, parse, read } from "./numbers.js";
 import { createTable } from "./table.js";
 
@@ -22,11 +22,11 @@ const date = (at) => {
 const openedAt = clock();
 /** The last ten minutes. A reading that failed has only its time. */
 const readings = [{ at: openedAt }];
-/** The last answer of the relay: when it came, and its metrics. */
+/** The last answer of the relay, with its time and its metrics. */
 let last = null;
-/** Whether it has failed to answer since. */
+/** Whether the relay has not answered since. */
 let lost = false;
-/** The time in the past that is looked at. */
+/** The time in the past that the user looks at. */
 let lookedAt = null;
 
 const parts = [
@@ -70,7 +70,7 @@ function nearest(at) {
   });
 }
 
-/** Says in words how the relay is. A screen reader hears of it only when the words change. */
+/** Says how the relay is. A screen reader announces it only when the words change. */
 function say(state, words, title) {
   $("header").dataset.state = state;
   if ($("state").textContent !== words) $("state").textContent = words;
@@ -83,10 +83,18 @@ function describe(metrics) {
   $("about").textContent = `Version ${version} with the ${transport} transport on Deno ${deno}, ` +
     `running since ${date(metrics.get("process_start_time_seconds"))}` +
     `${expires ? `, certificate valid until ${date(expires)}` : ""}. ` +
-    `Times are of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
+    `Time zone: ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
-/** Names the cluster, and says how the relay stands with it, if it is in one. */
+/** Says how many rooms there are, and what comes and goes besides the messages of the clients. */
+function describeRooms(metrics) {
+  const number = (name) => count(metrics.get(`websocket_${name}`));
+  $("rooms").textContent = `Rooms: ${number("rooms")}; history: ` +
+    `${bytes(metrics.get("websocket_history_bytes"))}; since the start, messages by POST: ` +
+    `${number("published_messages_total")}, replayed: ${number("replayed_messages_total")}.`;
+}
+
+/** Names the cluster, and says whether the relay is connected to it, if it has one. */
 function describeCluster(metrics, state) {
   const connected = metrics.get("relay_cluster_connected");
   const how = connected ? "connected" : state === "lost" ? "lost" : "reconnecting";
@@ -124,6 +132,7 @@ function take({ text, readiness }) {
   last = now;
   lost = false;
   describe(now.metrics);
+  describeRooms(now.metrics);
   const [state, words] = STATES[readiness] ?? ["draining", `Not ready: ${readiness}.`];
   describeCluster(now.metrics, state);
   say(state, words, `${count(reading.clients)} clients`);

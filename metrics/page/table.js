@@ -1,5 +1,5 @@
 /**
- * Shows counts by reason: when something was counted, how much of late, and how much in all.
+ * Shows counts by reason: the last time, the recent number and the total.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { byReason } from "./numbers.js";
 
 const STRIP_HEIGHT = 14;
 
-/** Makes the table that one row of {@link TABLES} describes. It has a row for each reason of the relay. */
+/** Makes the table that one row of {@link TABLES} describes, with a row for each reason. */
 export function createTable({ title, key, metric, meanings }) {
   const span = header();
   const body = html("tbody");

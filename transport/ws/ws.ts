@@ -5,9 +5,9 @@
  * @module
  */
 
-import { STATUS_TEXT } from "@std/http";
-import type { Buffer } from "node:buffer";
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import { STATUS_CODE, STATUS_TEXT } from "@std/http";
+import { Buffer } from "node:buffer";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 // @ts-types="npm:@types/ws@8.18.1"
@@ -21,9 +21,10 @@ import {
 } from "../../admission/handshake.ts";
 import { listOf } from "../../admission/request.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
+import { Publisher } from "../http/publish.ts";
 import type { Answer, ListenOptions, Transport, TransportListener } from "../transport.ts";
 import { ReasonedWebSocket, WsClients } from "./clients.ts";
-import { writeFrames } from "../frames.ts";
+import { bufferOf, writeFrames } from "../frames.ts";
 import { encode, unpack, type WsMessage } from "./frames.ts";
 import { openPort } from "./port.ts";
 
@@ -78,13 +79,34 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     if (admitted instanceof Promise) void admitted.then(then);
     else then(admitted);
   };
-  server.on("request", (request, response) => {
-    admit(request, (seat) => {
-      const refused = "status" in seat;
-      if (!refused) seat.release(); // A handshake that the platform did not take for one.
-      const { status, headers, body } = refused ? seat : UNREADABLE;
-      response.writeHead(status, headersOf(headers, body)).end(`${body}\n`);
+  const publisher = new Publisher({
+    members,
+    maxMessageBytes: options.maxMessageBytes,
+    countRejection: options.countRejection,
+    message: (payload, binary): WsMessage => ({ payload: bufferOf(payload), binary }),
+  });
+  const take = (request: IncomingMessage, response: ServerResponse, goOn = () => {}): void => {
+    admit(request, async (admitted) => {
+      if ("status" in admitted) return respond(request, response, admitted);
+      try {
+        respond(request, response, await publish(request, admitted, goOn));
+      } finally {
+        admitted.release();
+      }
     });
+  };
+  const publish = async (request: IncomingMessage, seat: Seat, goOn: () => void) => {
+    if (request.method !== "POST") return UNREADABLE; // A handshake that the platform did not take for one.
+    const { "content-type": type = null, "content-length": length = null } = request.headers;
+    const refusal = publisher.refuse({ type, length });
+    if (refusal) return refusal;
+    goOn();
+    handshakes.extend(request.socket, publisher.seconds);
+    return await publisher.publish(seat, { type, length }, request);
+  };
+  server.on("request", (request, response) => take(request, response));
+  server.on("checkContinue", (request, response) => {
+    take(request, response, () => response.writeContinue());
   });
   server.on("upgrade", (request: IncomingMessage, socket: Socket, rest: Buffer) => {
     socket.on("error", () => {}); // Its close follows, and says all there is to say.
@@ -158,6 +180,14 @@ class Handshakes {
     this.#remove(nameOf(socket));
   }
 
+  /** Gives a connection so much time from now on. */
+  extend(socket: Socket, seconds: number): void {
+    const pending = this.#pending.get(nameOf(socket));
+    if (!pending) return;
+    clearTimeout(pending.timer);
+    pending.timer = setTimeout(() => pending.socket.destroy(), seconds * 1000);
+  }
+
   /** Ends all that are left. */
   abort(): void {
     for (const { socket } of this.#pending.values()) socket.destroy();
@@ -200,11 +230,19 @@ function tidy({ headers }: IncomingMessage): void {
 
 function headersOf(headers: Answer["headers"], body: string): Record<string, string | number> {
   return {
-    ...headers,
     "connection": "close",
     "content-type": "text/plain;charset=UTF-8",
-    "content-length": body.length + 1,
+    "content-length": Buffer.byteLength(body) + 1,
+    ...headers,
   };
+}
+
+/** Answers a request, and reads on what is left of it, since the answer to one that is not read gets lost. */
+function respond(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+  const { status, headers, body } = answer;
+  request.resume();
+  if (status === STATUS_CODE.NoContent) response.writeHead(status, { connection: "close" }).end();
+  else response.writeHead(status, headersOf(headers, body)).end(`${body}\n`);
 }
 
 /** Writes a refusal for a connection that `node:http` has handed over. */

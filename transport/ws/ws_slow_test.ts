@@ -91,6 +91,7 @@ async function listen(
   const listener = await ws.listen({
     admit: () => ({
       peer: "anyone",
+      address: "test",
       room: "/",
       replay: null,
       subprotocol: null,

@@ -1,0 +1,69 @@
+/**
+ * The chat page in a browser, as a visitor uses it.
+ *
+ * @module
+ */
+
+import type { Open, Page } from "./browser.ts";
+import { ROOT } from "./program.ts";
+
+/** Where the page is: on disk, as a newcomer opens it. */
+export const CHAT = `file://${ROOT}examples/chat.html`;
+
+/** What a visitor fills in; what is left out keeps what the page proposes. */
+export interface Visit {
+  /** The address of the relay. */
+  url: string;
+  /** The room. */
+  room?: string;
+  /** The visitor's name. Default: `alice`. */
+  name?: string;
+  /** The token. Default: none. */
+  token?: string;
+  /** What kind of browser the visitor has. */
+  visitor?: Parameters<Open>[1];
+}
+
+/** Opens the page, fills in its first form and sends it. */
+export async function enter(open: Open, visit: Visit): Promise<Page> {
+  const page = await open(CHAT, visit.visitor);
+  await page.getByLabel("Server").fill(visit.url);
+  if (visit.room !== undefined) await page.getByLabel("Room").fill(visit.room);
+  await page.getByLabel("Your name").fill(visit.name ?? "alice");
+  await page.getByLabel("Token").fill(visit.token ?? "");
+  await page.getByRole("button", { name: "Connect" }).click();
+  return page;
+}
+
+/** Enters and waits until the page says that it is connected. */
+export async function join(open: Open, visit: Visit): Promise<Page> {
+  const page = await enter(open, visit);
+  await saysState(page, "Connected to");
+  return page;
+}
+
+/** Waits until the line that says how the connection is has certain words. */
+export async function saysState(page: Page, words: string): Promise<void> {
+  await page.getByRole("status").getByText(words).waitFor();
+}
+
+/** Waits until a message or a note stands in the page. */
+export async function shows(page: Page, text: string): Promise<void> {
+  await page.getByRole("log").getByText(text, { exact: true }).waitFor();
+}
+
+/** Writes a message and sends it. */
+export async function say(page: Page, text: string): Promise<void> {
+  await page.getByLabel("Message", { exact: true }).fill(text);
+  await page.getByRole("button", { name: "Send" }).click();
+}
+
+/** Lists what stands in the page: the texts of messages and notes, the oldest first. */
+export function shown(page: Page): Promise<string[]> {
+  return page.getByRole("log").locator(".text").allTextContents();
+}
+
+/** Finds the id of what has the focus. */
+export function focused(page: Page): Promise<string | null> {
+  return page.locator(":focus").getAttribute("id");
+}

@@ -1,0 +1,82 @@
+/**
+ * A relay that says and does what a test wants, for what a real one does only in rare hours.
+ *
+ * @module
+ */
+
+import type { Received } from "./client.ts";
+
+/** A relay with a history, whose clients hear what the test says; disposing of it ends it. */
+export class ScriptedRelay implements AsyncDisposable {
+  /** The path and the query of each request, the oldest first. */
+  readonly asked: string[] = [];
+  /** How long it keeps what was said, in seconds. */
+  keeps = 60;
+  /** Whether what is said reaches nobody, and is only kept. */
+  mute = false;
+  readonly #history: { data: Received; at: number }[] = [];
+  readonly #sockets = new Set<WebSocket>();
+  readonly #server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    (request) => this.#admit(request),
+  );
+
+  /** The port that it listens on. */
+  get port(): number {
+    return this.#server.addr.port;
+  }
+
+  /** Where clients connect. */
+  get url(): string {
+    return `ws://127.0.0.1:${this.port}/`;
+  }
+
+  /** Tells how many clients are connected. */
+  get connected(): number {
+    return this.#sockets.size;
+  }
+
+  /** Tells how many messages were said. */
+  get said(): number {
+    return this.#history.length;
+  }
+
+  /** Says something to everybody. */
+  say(data: Received): void {
+    this.#history.push({ data, at: Date.now() });
+    if (this.mute) return;
+    for (const socket of this.#sockets) socket.send(data as string);
+  }
+
+  /** Ends all connections. */
+  end(code: number, reason?: string): void {
+    for (const socket of this.#sockets) socket.close(code, reason);
+    this.#sockets.clear();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end(1001);
+    await this.#server.shutdown();
+  }
+
+  #admit(request: Request): Response {
+    const { pathname, search, searchParams } = new URL(request.url);
+    this.asked.push(pathname + search);
+    const protocol = request.headers.get("Sec-WebSocket-Protocol") ? "relay" : undefined;
+    const { socket, response } = Deno.upgradeWebSocket(request, { protocol });
+    socket.onopen = () => {
+      for (const data of this.#replay(searchParams)) socket.send(data as string);
+      this.#sockets.add(socket);
+    };
+    socket.onmessage = ({ data }) => this.say(data);
+    socket.onclose = () => this.#sockets.delete(socket);
+    return response;
+  }
+
+  #replay(asked: URLSearchParams): Received[] {
+    const [last, since] = ["last", "since"].map((name) => Number(asked.get(name)));
+    const oldest = Date.now() - 1000 * Math.min(this.keeps, since || Infinity);
+    const kept = this.#history.filter(({ at }) => at >= oldest).map(({ data }) => data);
+    return last > 0 ? kept.slice(-last) : since > 0 ? kept : [];
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * The chat page for a browser that opens the relay's own address, to try it out.
+ *
+ * @module
+ */
+
+import { STATUS_CODE } from "@std/http";
+import page from "../../examples/chat.html" with { type: "text" };
+import type { HandshakeRequest } from "../../admission/handshake.ts";
+import type { Answer } from "../transport.ts";
+
+/** The page has its script and its style in it, loads nothing, and connects to any relay. */
+const POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; " +
+  "connect-src ws: wss:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const PAGE: Answer = {
+  status: STATUS_CODE.OK,
+  headers: {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+  },
+  body: page,
+};
+
+/** Answers a browser that wants to show something; everything else is somebody else's: `null`. */
+export function answerBrowser({ method, header }: HandshakeRequest): Answer | null {
+  const shows = (method === "GET" || method === "HEAD") && header("upgrade") === null;
+  return shows && (header("accept") ?? "").includes("text/html") ? PAGE : null;
+}

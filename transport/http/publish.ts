@@ -1,0 +1,174 @@
+/**
+ * Publishing without a WebSocket, the same on both transports: the body of a `POST` is one message.
+ *
+ * @module
+ */
+
+import { STATUS_CODE } from "@std/http";
+import type { Seat } from "../../admission/admission.ts";
+import type { Refusal, Rejection } from "../../admission/handshake.ts";
+import type { Membership, Posted } from "../../hub.ts";
+import { settlesWithin } from "../../lib/timeout.ts";
+import type { Answer } from "../transport.ts";
+import { SLOWEST_LINE } from "../unread.ts";
+
+/** What a request says about its body. */
+export interface BodyHead {
+  /** `Content-Type`; all but `application/octet-stream` is text. */
+  readonly type: string | null;
+  /** `Content-Length`. */
+  readonly length: string | null;
+}
+
+/** The options of {@link Publisher}. */
+export interface PublisherOptions<Message> {
+  /** Takes in messages. */
+  readonly members: Pick<Membership<Message, never>, "post">;
+  /** The largest message. */
+  readonly maxMessageBytes: number;
+  /** Counts a message that was refused. */
+  countRejection(reason: Rejection): void;
+  /** Makes a message of its payload. */
+  message(payload: Uint8Array, binary: boolean): Message;
+}
+
+/** The bytes of all bodies together that may be arriving. */
+const MAX_ARRIVING_BYTES = 64 * 1024 * 1024;
+
+/** The time in seconds that a body may take besides what a slow line needs for it. */
+const GRACE_SECONDS = 10;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** Takes in the bodies of requests that were admitted. */
+export class Publisher<Message> {
+  readonly #options: PublisherOptions<Message>;
+  #arriving = 0;
+
+  /** Begins with nothing arriving. */
+  constructor(options: PublisherOptions<Message>) {
+    this.#options = options;
+  }
+
+  /** Refuses a body that is too large by what its head says, so that it need not even be sent. */
+  refuse({ length }: BodyHead): Answer | null {
+    return Number(length) > this.#options.maxMessageBytes ? this.#count(this.#tooLarge) : null;
+  }
+
+  /** The seconds that a body may take. */
+  get seconds(): number {
+    return GRACE_SECONDS + this.#options.maxMessageBytes / SLOWEST_LINE;
+  }
+
+  /** Reads a body, publishes it, and returns the answer once the message has its place in the order. */
+  async publish(seat: Seat, head: BodyHead, body: AsyncIterable<Uint8Array>): Promise<Answer> {
+    const payload = await this.#read(body);
+    if ("status" in payload) return this.#count(payload);
+    const binary = isBinary(head.type);
+    if (!binary && !isText(payload)) return this.#count(NO_TEXT);
+    const { room, address } = seat, { members, message } = this.#options;
+    const post = { room, address, message: message(payload, binary), bytes: payload.length };
+    const outcome = await members.post(post);
+    return outcome === "placed" ? PLACED : this.#count(REFUSALS[outcome]);
+  }
+
+  #count(refusal: Refusal): Refusal {
+    this.#options.countRejection(refusal.reason);
+    return refusal;
+  }
+
+  /** Reads a body, or says why it cannot be taken; what follows the end of patience or space is not read. */
+  async #read(body: AsyncIterable<Uint8Array>): Promise<Uint8Array | Refusal> {
+    const { maxMessageBytes } = this.#options;
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    let problem: Refusal | null = LATE; // Until it has ended.
+    const reading = async () => {
+      for await (const chunk of body) {
+        bytes += chunk.length;
+        this.#arriving += chunk.length;
+        if (bytes > maxMessageBytes) problem = this.#tooLarge;
+        else if (this.#arriving > MAX_ARRIVING_BYTES) problem = REFUSALS.full;
+        if (problem !== LATE || givenUp) return;
+        chunks.push(chunk);
+      }
+      problem = null;
+    };
+    let givenUp = false;
+    try {
+      givenUp = !await settlesWithin(this.seconds, reading());
+      return problem ?? concat(chunks, bytes);
+    } finally {
+      this.#arriving -= bytes;
+    }
+  }
+
+  get #tooLarge(): Refusal {
+    const { maxMessageBytes } = this.#options;
+    const body = `a message must have at most ${maxMessageBytes} bytes`;
+    return refusal("bad_request", STATUS_CODE.ContentTooLarge, body);
+  }
+}
+
+const PLACED: Answer = { status: STATUS_CODE.NoContent, headers: {}, body: "" };
+
+const LATE = refusal(
+  "bad_request",
+  STATUS_CODE.RequestTimeout,
+  "the body did not arrive in time",
+);
+
+const NO_TEXT = refusal(
+  "bad_request",
+  STATUS_CODE.BadRequest,
+  "text must be UTF-8; for anything else say Content-Type: application/octet-stream",
+);
+
+/** The answers to messages that got no place in the order. */
+const REFUSALS: Readonly<Record<Exclude<Posted, "placed">, Refusal>> = {
+  rate: refusal("per_ip", STATUS_CODE.TooManyRequests, "this address sends too many messages", 1),
+  full: refusal("full", STATUS_CODE.ServiceUnavailable, "too many messages are waiting", 1),
+  shutdown: refusal("draining", STATUS_CODE.ServiceUnavailable, "the relay is shutting down", 10),
+  cluster: refusal(
+    "cluster",
+    STATUS_CODE.ServiceUnavailable,
+    "the relay is cut off from its cluster",
+    10,
+  ),
+};
+
+function refusal(
+  reason: Rejection,
+  status: number,
+  body: string,
+  retryAfterSeconds?: number,
+): Refusal {
+  const headers: Refusal["headers"] = retryAfterSeconds === undefined
+    ? {}
+    : { "retry-after": `${retryAfterSeconds}` };
+  return { reason, status, headers, body };
+}
+
+function isBinary(type: string | null): boolean {
+  return type?.split(";")[0].trim().toLowerCase() === "application/octet-stream";
+}
+
+function isText(bytes: Uint8Array): boolean {
+  try {
+    utf8.decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function concat(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (chunks.length === 1) return chunks[0];
+  const all = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}
