@@ -301,7 +301,7 @@ async function listen<Message, Data>(
         answerHealth(
           { method: request.method, path: pathOf(request.target) ?? "" },
           troubleOf(parts),
-        ) ?? answerBrowser?.(request) ?? admission.admit(request, peer),
+        ) ?? answerBrowser?.(request, config.relay.rooms) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
       address,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { tempFolder } from "../testing/temp.ts";
 import { findClusterPeers } from "./peers.ts";
 import type { Circumstances } from "./results.ts";
 import { Rounds } from "./rounds.ts";
@@ -19,7 +20,8 @@ const TIMED_SENDERS = 10;
 /** Measures everything. */
 export async function benchCluster(quick: boolean): Promise<Circumstances> {
   const rounds = new Rounds(quick ? 1 : 5);
-  const { peers, skipped } = await findClusterPeers();
+  await using folder = await tempFolder();
+  const { peers, skipped } = await findClusterPeers(folder.path);
   for (const each of skipped) rounds.skip(each);
   const relays = peers.filter(({ protocol }) => protocol === undefined);
   const standard: Load = {

@@ -93,6 +93,8 @@ function exists(path: string): boolean {
 /** What several of the relay are compared with. */
 export const SOCKET_IO_WITH_REDIS = "2 Socket.IO with Redis";
 
+export const NCHAN_WITH_REDIS = "2 nginx, nchan with Redis";
+
 /** The relay on a transport, from this tree or from another one. */
 export function relay(transport: "native" | "ws", root = ROOT): Peer {
   return {
@@ -162,13 +164,17 @@ async function nchan(directory: string): Promise<Peer> {
   return {
     name: "nginx, nchan",
     version: version.split("version: ").at(-1)!,
-    command({ port }) {
-      const file = `${directory}/nchan.conf`;
-      Deno.writeTextFileSync(
-        file,
-        template.replaceAll("PORT", `${port}`).replaceAll("DIRECTORY", directory),
-      );
-      return ["nginx", "-c", file];
+    command({ port, enginePort }) {
+      const own = `${directory}/${port}`;
+      Deno.mkdirSync(own);
+      const [upstream, pass] = enginePort === undefined ? ["", ""] : [
+        `upstream redis { nchan_redis_server redis://127.0.0.1:${enginePort}; }`,
+        "nchan_redis_pass redis;",
+      ];
+      const text = template.replaceAll("DIRECTORY", own).replaceAll("PORT", `${port}`)
+        .replaceAll("UPSTREAM", upstream).replaceAll("PASS", pass);
+      Deno.writeTextFileSync(`${own}/nchan.conf`, text);
+      return ["nginx", "-c", `${own}/nchan.conf`];
     },
   };
 }
@@ -179,7 +185,9 @@ export async function installPackages(): Promise<void> {
 }
 
 /** Finds what several processes that act as one are compared with, and says what is missing. */
-export async function findClusterPeers(): Promise<{ peers: Peer[]; skipped: Skipped[] }> {
+export async function findClusterPeers(
+  directory: string,
+): Promise<{ peers: Peer[]; skipped: Skipped[] }> {
   const peers: Peer[] = [{ ...relay("ws"), name: "one relay alone" }];
   const skipped: Skipped[] = [];
   await installPackages();
@@ -189,8 +197,14 @@ export async function findClusterPeers(): Promise<{ peers: Peer[]; skipped: Skip
   } catch {
     skipped.push({ name: "relays with NATS", why: "nats-server is not installed" });
   }
+  const nginx = await nchan(directory).catch(({ message }: Error) => message);
   try {
     const redis = / v=(\S+)/.exec(await output(["redis-server", "--version"]))![1];
+    if (typeof nginx === "string") skipped.push({ name: NCHAN_WITH_REDIS, why: nginx });
+    else {
+      const version = `${nginx.version}, redis ${redis}`;
+      peers.push({ ...nginx, name: NCHAN_WITH_REDIS, version, processes: 2, engine: REDIS });
+    }
     peers.push({
       name: SOCKET_IO_WITH_REDIS,
       protocol: "socket.io",
@@ -202,7 +216,8 @@ export async function findClusterPeers(): Promise<{ peers: Peer[]; skipped: Skip
       ],
     });
   } catch {
-    skipped.push({ name: SOCKET_IO_WITH_REDIS, why: "redis-server is not installed" });
+    const why = "redis-server is not installed";
+    skipped.push({ name: NCHAN_WITH_REDIS, why }, { name: SOCKET_IO_WITH_REDIS, why });
   }
   return { peers, skipped };
 }

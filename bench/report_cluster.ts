@@ -14,7 +14,7 @@ import {
   spread,
   table,
 } from "./figures.ts";
-import { SOCKET_IO_WITH_REDIS } from "./peers.ts";
+import { NCHAN_WITH_REDIS, SOCKET_IO_WITH_REDIS } from "./peers.ts";
 import type { Circumstances } from "./results.ts";
 
 const ALONE = "one relay alone", TWO = "2 relays with NATS";
@@ -85,10 +85,16 @@ ${latency(runs, "latency of all")}
 
 Socket.IO promises less. It hands a message to the clients of its own process without waiting for
 Redis, so clients of two processes do not see one order, and they miss silently what Redis does not
-deliver. nchan with Redis was not measured, because its package is not installed here.
+deliver.${nchan(results)}
 
 ${failures(results)}
 `;
+}
+
+/** Says so if nchan was not measured. */
+function nchan({ peers }: Circumstances): string {
+  if (peers.some(({ name }) => name === NCHAN_WITH_REDIS)) return "";
+  return " nchan with Redis was not measured, because its package is not installed here.";
 }
 
 /** Warns if servers under full load did not get their core, because the machine had other work. */

@@ -37,7 +37,8 @@ function setUp() {
     maxMessageBytes: 100,
     maxBacklogBytes: 1000,
   });
-  const join = (peer: string) => hub.join(new Socket(peer));
+  const join = (peer: string, room = "/", held = 0) =>
+    hub.join(Object.assign(new Socket(peer, room), { held }));
   return { hub, events, batches, join, alice: join("alice") };
 }
 
@@ -49,7 +50,7 @@ const framesOf = (messages: readonly string[]) => ({
 const textOf = (batch: readonly { frames: Uint8Array }[]) =>
   batch.map(({ frames }) => String.fromCharCode(...frames.filter((_, i) => i % 3 === 2))).join();
 
-const batchOf = (messages: string): Batch => [{ room: "/", ...framesOf([...messages]) }];
+const batchOf = (messages: string, room = "/"): Batch => [{ room, ...framesOf([...messages]) }];
 
 Deno.test("Hub writes batches of the shared order that arrived together as one", async () => {
   const { hub, events } = setUp();
@@ -82,4 +83,15 @@ Deno.test("Hub forgets a batch that is given up, and what its senders said after
   hub.publish(join("bob"), "c", 1);
   await endOfTurn();
   assertEquals(events, ["a is appended", "c is appended"]);
+});
+
+Deno.test("Hub holds up nobody where the shared order has something for a room that waits for its members", async () => {
+  const { hub, events, join } = setUp();
+  for (const peer of ["slow", "slower"]) join(peer, "/stuck", 2000);
+  join("bob", "/lively");
+  hub.deliver([...batchOf("a", "/stuck"), ...batchOf("b", "/lively")], false, 0);
+  await endOfTurn();
+  assertEquals(events, ["bob is given b"]);
+  assertEquals(hub.stats().queuedMessages, 1);
+  hub.expel("gap");
 });
