@@ -10,16 +10,16 @@
 
 import { type Cause, type Connection, type Ending, EVICTIONS } from "./hub/connection.ts";
 import type { Eviction, Member, Membership, Post } from "./hub/connection.ts";
-import { type Author, Guest, type Posted } from "./hub/author.ts";
+import type { Author, Posted } from "./hub/author.ts";
 import { Guests } from "./hub/guests.ts";
 import { Courier } from "./hub/courier.ts";
 import { Tracked } from "./hub/member.ts";
 import { History } from "./hub/history.ts";
+import { Intake } from "./hub/intake.ts";
 import { LocalSource } from "./hub/local_source.ts";
 import type { HubOptions, HubStats, ShutdownReport } from "./hub/options.ts";
 import type { Batch, Ordered } from "./hub/order.ts";
-import { FLOOD_BYTES, Line, QUANTUM_BYTES } from "./hub/queue.ts";
-import { TokenBucket } from "./hub/rate_limit.ts";
+import { Line } from "./hub/queue.ts";
 import { Room, type RoomOptions } from "./hub/room.ts";
 import { SharedSource } from "./hub/shared_source.ts";
 import { Turns } from "./hub/turns.ts";
@@ -48,12 +48,6 @@ export interface Parting {
   /** Tells the next so many of them, in random order. */
   next(count: number): void;
 }
-
-/** The bytes that may wait for their place in the order, over all rooms, or this many of the largest messages. */
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024, MAX_QUEUED_MESSAGES = 4;
-
-/** The deliveries that the waiting messages of one sender may come to. */
-const MAX_QUEUED_DELIVERIES = 2 ** 21;
 
 /**
  * Relays every message to every member of the sender's room, in one order for all of them.
@@ -101,14 +95,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   readonly #roomOptions: RoomOptions<Message, Data>;
   readonly #courier: Courier<Message, Data> | null;
   readonly #history: History<Room<Message, Data>> | null;
-  readonly #queued = { bytes: 0 };
+  readonly #intake: Intake<Message, Data>;
   readonly #arrived = { bytes: 0 };
   readonly #turns = new Turns<Room<Message, Data>>(
     (room) => this.#turn(room),
     () => this.#afterTurns(),
   );
   readonly #guests: Guests<Message, Data>;
-  readonly #paused = new Set<Tracked<Message, Data>>();
   #closed: PromiseWithResolvers<void> | undefined;
 
   #connections = 0;
@@ -132,6 +125,14 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   constructor(options: HubOptions<Message, Data>) {
     this.#options = options;
     const { echo = true, maxBatchDeliveries = Infinity, slowClient = "disconnect" } = options;
+    this.#intake = new Intake({
+      maxMessageBytes: options.maxMessageBytes,
+      maxMessagesPerSecond: options.maxMessagesPerSecond,
+      rooms: this.#rooms,
+      now: () => this.#now(),
+      whyShed: () => this.orderAnswers ? "rate" : "cluster",
+      evict: (member, ending) => this.#evict(member, ending),
+    });
     this.#guests = new Guests(options.maxMessagesPerSecond);
     this.#history = options.history
       ? new History(options.history, (room) => this.#dropIfVacant(room))
@@ -179,19 +180,18 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Takes in a message for all members of the sender's room. What comes from a member that has left, or while the hub is
-   * closing, is ignored.
+   * Takes in a message for all members of the sender's room. What comes from a member that has left, or
+   * while the hub is closing, is ignored.
    *
    * @param bytes The size of the payload; for text that of its UTF-8 form.
    */
   publish(from: Member, message: Message, bytes: number): void {
     const sender = from as Tracked<Message, Data>;
     if (this.#closed || !sender.present) return;
-    if (!sender.mayTalk) return this.#evict(sender, "role");
-    if (bytes > this.#options.maxMessageBytes) return this.#evict(sender, "too_big");
-    if (!this.#keepsRate(sender)) return this.#evict(sender, "rate");
+    const fault = this.#intake.findFault(sender, bytes);
+    if (fault) return this.#evict(sender, fault);
     this.#enqueue(sender, message, bytes);
-    this.#boundQueue(sender);
+    this.#intake.bound(sender);
   }
 
   /**
@@ -202,7 +202,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     const now = this.#now();
     if (this.#closed) return "shutdown";
     if (!this.#guests.keepsRate(address, now)) return "rate";
-    if (this.#queued.bytes + bytes > this.#maxQueuedBytes) return "full";
+    if (!this.#intake.hasSpace(bytes)) return "full";
     const guest = this.#guests.enter(this.#rooms.get(room) ?? this.#open(room));
     this.#enqueue(guest, message, bytes);
     const outcome = await guest.outcome;
@@ -273,7 +273,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     member.present = false;
     const { room } = member;
     room.leave(member);
-    this.#paused.delete(member);
+    this.#intake.forget(member);
     this.#disconnections++;
     if (this.#closed) this.#report[cause === "closed" ? "closed" : "terminated"]++;
     if (cause in this.#evictions) this.#evictions[cause as Eviction]++;
@@ -345,8 +345,8 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   #open(name: string): Room<Message, Data> {
     const { encode, echo = true, shared } = this.#options;
     const source = shared
-      ? new SharedSource<Message, Data>(shared.unpack, this.#queued, this.#arrived)
-      : new LocalSource<Message, Data>({ encode, echo }, this.#tally, this.#queued);
+      ? new SharedSource<Message, Data>(shared.unpack, this.#intake.queued, this.#arrived)
+      : new LocalSource<Message, Data>({ encode, echo }, this.#tally, this.#intake.queued);
     const room = new Room(name, source, this.#roomOptions, this.#tally);
     if (this.#closed) room.close();
     this.#rooms.set(name, room);
@@ -369,49 +369,6 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     this.#turns.wake(room);
   }
 
-  #keepsRate(sender: Tracked<Message, Data>): boolean {
-    const { maxMessagesPerSecond } = this.#options;
-    if (maxMessagesPerSecond === undefined) return true;
-    const now = this.#now();
-    sender.bucket ??= new TokenBucket(maxMessagesPerSecond, now);
-    return sender.bucket.take(now);
-  }
-
-  /** Holds a sender back that has too much waiting or, where that is impossible, evicts the worst one. */
-  #boundQueue(sender: Tracked<Message, Data>): void {
-    const { connection, line, room } = sender;
-    if (connection.pause) {
-      if (this.#paused.has(sender) || this.#mayRead(sender)) return;
-      this.#paused.add(sender);
-      connection.pause();
-    } else if (line!.length * room.size > MAX_QUEUED_DELIVERIES) {
-      this.#shed(line!);
-    } else if (this.#queued.bytes > this.#maxQueuedBytes) {
-      const lines = [...this.#rooms.values()].flatMap(({ source }) => [...source.queue.lines]);
-      this.#shed(lines.reduce((a, b) => a.bytes >= b.bytes ? a : b));
-    }
-  }
-
-  get #maxQueuedBytes(): number {
-    return Math.max(MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES * this.#options.maxMessageBytes);
-  }
-
-  #mayRead({ line }: Tracked<Message, Data>): boolean {
-    // Where too much waits, those who have little waiting are not held up.
-    return line!.bytes <= (this.#queued.bytes > this.#maxQueuedBytes ? QUANTUM_BYTES : FLOOD_BYTES);
-  }
-
-  /** Forgets what somebody has waiting, and evicts a member. */
-  #shed(line: Line<Message, Author<Message, Data>>): void {
-    const { sender } = line;
-    sender.room.source.queue.drop(line);
-    const why = this.orderAnswers ? "rate" : "cluster";
-    if (sender instanceof Guest) sender.settle(why);
-    else if ((sender as Tracked<Message, Data>).present) {
-      this.#evict(sender as Tracked<Message, Data>, why);
-    }
-  }
-
   #evict(member: Tracked<Message, Data>, ending: Ending & Eviction): void {
     member.connection.evict(ending);
     this.leave(member, ending);
@@ -429,11 +386,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
 
   #afterTurns(): void {
     this.#courier?.turn();
-    for (const sender of this.#paused) {
-      if (!this.#mayRead(sender)) continue;
-      this.#paused.delete(sender);
-      sender.connection.resume!();
-    }
+    this.#intake.resume();
   }
 }
 

@@ -14,6 +14,7 @@ import { sampleEventLoopDelay } from "./metrics/process.ts";
 import { serveStatusPage } from "./metrics/page.ts";
 import type { Observer } from "./metrics/registry.ts";
 
+export type { Observer } from "./metrics/registry.ts";
 export type { Listener } from "./lib/listener.ts";
 
 /** The cluster of a relay. */

@@ -23,6 +23,7 @@ import { type Certificate, loadCertificate, watchCertificate } from "./transport
 import { bind, urlOf, urlOfPath } from "./transport/address.ts";
 import { native } from "./transport/native.ts";
 import type { Transport, TransportListener } from "./transport/transport.ts";
+import { warnOfExpiry, warnOfFewDescriptors, warnOfStrangers } from "./transport/warnings.ts";
 
 export type { ShutdownReport } from "./hub.ts";
 
@@ -300,7 +301,7 @@ async function listen<Message, Data>(
         answerHealth(
           { method: request.method, path: pathOf(request.target) ?? "" },
           troubleOf(parts),
-        ) ?? answerBrowser?.(request) ?? admission.admit(request, peer),
+        ) ?? answerBrowser?.(request, config.relay.rooms) ?? admission.admit(request, peer),
       countRejection: (reason) => admission.countRejection(reason),
       members: hub,
       address,
@@ -413,35 +414,4 @@ function logLeave(peer: string, cause: Cause, reminders: Reminders): void {
   } else {
     log.debug("{peer} left: {cause}", { peer, cause });
   }
-}
-
-/** Warns if descriptors run out before the relay is full, because then clients are refused without an answer. */
-function warnOfFewDescriptors(maxConnections: number, spare: number): void {
-  const limit = descriptorLimit();
-  if (limit === null || maxConnections + spare <= limit) return;
-  log.warn(
-    "limits.max_connections is {maxConnections}, but this process may open only {limit} files; " +
-      "raise the limit (ulimit -n) or lower the setting",
-    { maxConnections, limit },
-  );
-}
-
-function warnOfExpiry(certificate: Certificate | null, file: string): void {
-  if (!certificate || certificate.expires.getTime() >= Date.now()) return;
-  const expires = certificate.expires.toISOString();
-  log.warn("The certificate of server.tls.cert_file, {file}, expired on {expires}", {
-    file,
-    expires,
-  });
-}
-
-/** Warns of `native` on a public address: strangers can take every descriptor, and stuck clients stay. */
-function warnOfStrangers({ transport, hostname, unix_socket }: Config["server"]): void {
-  if (transport !== "native" || unix_socket || /^(localhost|127\..*|\[?::1\]?)$/i.test(hostname)) {
-    return;
-  }
-  log.warn(
-    "server.transport native is meant for trusted networks, or for use behind a proxy; " +
-      "set it to ws if strangers can reach the port",
-  );
 }

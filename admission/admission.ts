@@ -25,7 +25,7 @@ import { Reminders } from "../lib/reminders.ts";
 
 import type { Replay } from "./request.ts";
 
-export type { Rejection } from "./handshake.ts";
+export type { Rejection, Replay } from "./handshake.ts";
 
 /** The place of an admitted client, until it has left. */
 export interface Seat {

@@ -20,6 +20,8 @@ import {
   tokenOf,
 } from "./request.ts";
 
+export type { Replay } from "./request.ts";
+
 /** The reasons for which a request may not join; the label values of `websocket_rejected_connections_total`. */
 export const REJECTIONS = [
   "origin",

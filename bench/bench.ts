@@ -26,6 +26,10 @@ interface Effort {
   readonly clients: number[];
   readonly sizes: number[];
   readonly idle: number[];
+  /** How many clients connect at the same moment. */
+  readonly herd: number[];
+  /** How long connections idle until their memory is looked at again, when garbage has been collected. */
+  readonly idleSeconds: number;
 }
 
 const FULL: Effort = {
@@ -35,6 +39,8 @@ const FULL: Effort = {
   clients: [10, 100, 1000, 5000],
   sizes: [16, 1024, 8192, 65_536],
   idle: [1000, 10_000],
+  herd: [2000],
+  idleSeconds: 15,
 };
 const QUICK: Effort = {
   rounds: 1,
@@ -43,6 +49,8 @@ const QUICK: Effort = {
   clients: [10, 1000],
   sizes: [16, 8192],
   idle: [1000],
+  herd: [500],
+  idleSeconds: 1,
 };
 
 /** Peers for which the dependence on clients and sizes is measured: the others only lengthen it. */
@@ -92,15 +100,32 @@ async function bench(effort: Effort, quick: boolean): Promise<Results> {
       loaded({ window: undefined, rate, seconds: 2 * seconds }),
     );
 
+    await measure(
+      "first seconds",
+      rate,
+      peers,
+      loaded({ window: undefined, rate, warmup: 0, seconds: 20 * warmup }),
+    );
+    for (const clients of rounds.possible(effort.herd)) {
+      await measure(
+        "herd",
+        clients,
+        peers,
+        loaded({ clients, together: clients, seconds: 0 }),
+      );
+    }
+
     for (const clients of rounds.possible(effort.idle)) {
       await measure("idle", clients, peers, async (server) => {
         const before = server.memory();
         const load = { ...standard, clients, seconds: 0 };
-        const [result, after] = await server.loadAndHold(load, async () => {
+        const [result, [after, later]] = await server.loadAndHold(load, async () => {
           await sleep(0.5);
-          return server.memory();
+          const after = server.memory();
+          await sleep(effort.idleSeconds);
+          return [after, server.memory()];
         });
-        return { result, memory: [before, after] };
+        return { result, memory: [before, after, later] };
       });
     }
     const few = peers.filter(({ name }) => SCALED.test(name));

@@ -59,8 +59,11 @@ const FIGURES = {
       ? (result.serverCpuSeconds - engineSeconds(result)) / result.deliveries * 1e6
       : undefined,
   idle: ({ memory, x }: Run) => memory && (memory[1] - memory[0]) / x / 1024,
+  idleLater: ({ memory, x }: Run) => memory?.[2] && (memory[2] - memory[0]) / x / 1024,
   grown: ({ memory }: Run) => memory && (memory[1] - memory[0]) / 2 ** 20,
   accepted: ({ result, x }: Run) => result && x / result.connectSeconds,
+  joinP50: ({ result }: Run) => result?.joining?.p50,
+  joinP99: ({ result }: Run) => result?.joining?.p99,
   start: ({ startSeconds }: Run) => startSeconds && startSeconds * 1000,
 } satisfies Record<string, (run: Run) => number | undefined>;
 

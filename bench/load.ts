@@ -11,7 +11,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { Client, latencies, seen } from "./load_client.ts";
-import type { Quantiles } from "./load_latencies.ts";
+import { Latencies, type Quantiles } from "./load_latencies.ts";
 
 /** What to do. Sizes are in bytes of payload, times in seconds. */
 export interface Job {
@@ -36,6 +36,8 @@ export interface Job {
   readonly size: number;
   /** How many more clients connect and never read. Default: 0. */
   readonly stuck?: number;
+  /** How many connect at once. Default: 64. */
+  readonly together?: number;
   /** How long messages flow before the measurement begins. */
   readonly warmup: number;
   /** How long the measurement takes; 0 measures the connections alone. */
@@ -50,6 +52,8 @@ export interface Job {
 export interface Result {
   /** From the first connection's start to the last one's upgrade. */
   connectSeconds: number;
+  /** How long each client took, from the start of its connection to its upgrade, in milliseconds. */
+  joining: Quantiles | null;
   /** How long the measurement really took. */
   seconds: number;
   /** Messages sent and received back by their senders. */
@@ -100,13 +104,20 @@ function cpuSeconds(pids: readonly number[]): number[] {
 
 const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
-async function connectAll(clients: Client[], reads: boolean): Promise<void> {
-  const waiting = [...clients];
-  await Promise.all(Array.from({ length: CONNECTING_AT_ONCE }, async () => {
-    for (let client = waiting.shift(); client; client = waiting.shift()) {
+async function connectAll(
+  clients: Client[],
+  reads: boolean,
+  together = CONNECTING_AT_ONCE,
+): Promise<Quantiles | null> {
+  const waiting = clients.toReversed(), took = new Latencies();
+  await Promise.all(Array.from({ length: together }, async () => {
+    for (let client = waiting.pop(); client; client = waiting.pop()) {
+      const began = performance.now();
       await client.connect(reads);
+      took.add((performance.now() - began) * 1000);
     }
   }));
+  return took.summary();
 }
 
 /** Sends at a fixed rate, whatever comes back; catches up when it was held up. */
@@ -124,11 +135,12 @@ async function run(job: Job): Promise<Result> {
   const clients = Array.from({ length: job.clients }, (_, id) => new Client(job, id));
   const stuck = Array.from({ length: job.stuck ?? 0 }, (_, i) => new Client(job, job.clients + i));
   const connecting = performance.now();
-  await connectAll(clients, true);
+  const joining = await connectAll(clients, true, job.together);
   const connectSeconds = (performance.now() - connecting) / 1000;
   await connectAll(stuck, false);
   const result: Result = {
     connectSeconds,
+    joining,
     seconds: 0,
     messages: 0,
     deliveries: 0,

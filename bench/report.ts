@@ -63,6 +63,23 @@ function byX(runs: Runs, measure: string, figure: Figure, unit: string): string 
   );
 }
 
+function byFigure(
+  runs: Runs,
+  measure: string,
+  titles: Partial<Record<Figure, string>>,
+): string {
+  const peers = runs.peers(measure);
+  if (peers.length === 0) return "Not measured.";
+  const figures = Object.keys(titles) as Figure[];
+  return table(
+    ["", ...Object.values(titles)],
+    peers.map((peer) => [
+      peer,
+      ...figures.map((figure) => spread(runs.values(measure, peer, figure))),
+    ]),
+  );
+}
+
 function stuck(runs: Runs): string {
   return table(
     ["", "deliveries per second, without", "with one", "memory grown, MiB, without", "with one"],
@@ -74,18 +91,57 @@ function stuck(runs: Runs): string {
   );
 }
 
+/** What is compared with the reference at the top: in words, where it is measured, and whether more is better. */
+const COMPARED: readonly [
+  what: string,
+  measure: string,
+  figure: Figure,
+  more?: boolean,
+  x?: number,
+][] = [
+  ["CPU per delivery, 1 sender, 16 in flight", "one sender", "cpu"],
+  ["CPU per delivery, 16 senders, 4 in flight", "16 senders", "cpu"],
+  ["CPU per delivery, 64 senders, 1 in flight", "64 senders", "cpu"],
+  ["CPU per delivery, 1 sender, 1 in flight", "one in flight", "cpu"],
+  ["CPU per delivery, TLS, 16 in flight", "tls", "cpu"],
+  ["latency, p50", "latency", "p50"],
+  ["latency, p99.9", "latency", "p999"],
+  ["latency in the first ten seconds, p99.9", "first seconds", "p999"],
+  ["time until the first connection", "one sender", "start"],
+  ["memory of an idle connection, of 10,000", "idle", "idle", false, 10_000],
+  ["the same 15 s later", "idle", "idleLater", false, 10_000],
+  ["connections accepted per second", "idle", "accepted", true, 1000],
+  ["2,000 clients that connect at once, p99", "herd", "joinP99", false, 2000],
+];
+
+/** Where the relay on `ws` loses against the reference, worst first, and then where it wins. */
+function comparison(runs: Runs): string {
+  const rows = COMPARED.flatMap(([what, measure, figure, more = false, x]) => {
+    const ratios = runs.ratios(measure, "relay, ws", REFERENCE, figure, x);
+    if (ratios.length === 0) return [];
+    const worse = more ? 1 / median(ratios) : median(ratios);
+    const values = ["relay, ws", REFERENCE].map((peer) =>
+      spread(runs.values(measure, peer, figure, x))
+    );
+    return [{ worse, cells: [what, spread(ratios), ...values] }];
+  }).sort((a, b) => b.worse - a.worse);
+  const head = ["", "relay on ws, with Bun as 1", "relay on ws", "Bun"];
+  const part = (title: string, test: (worse: number) => boolean) =>
+    `${title}\n\n${table(head, rows.filter(({ worse }) => test(worse)).map(({ cells }) => cells))}`;
+  return `${part("Where the relay on `ws` loses, worst first:", (worse) => worse > 1)}\n\n${
+    part("Where it wins:", (worse) => worse <= 1)
+  }`;
+}
+
 function markdown(results: Results): string {
   const runs = new Runs(results.runs);
   const peers = runs.peers("one sender");
-  const latency = table(
-    ["", "p50, ms", "p99, ms", "p99.9, ms", "server's core"],
-    runs.peers("latency").map((peer) => [
-      peer,
-      ...(["p50", "p99", "p999", "busy"] as const).map((figure) =>
-        spread(runs.values("latency", peer, figure))
-      ),
-    ]),
-  );
+  const latency = byFigure(runs, "latency", {
+    p50: "p50, ms",
+    p99: "p99, ms",
+    p999: "p99.9, ms",
+    busy: "server's core",
+  });
   const starting = table(
     ["", "first connection accepted after, ms", "connections accepted per second"],
     peers.map((peer) => [
@@ -105,6 +161,10 @@ the smallest and the largest in brackets. ${
   }
 
 ${circumstances(results)}
+
+## The relay beside Bun
+
+${comparison(runs)}
 
 ## Deliveries
 
@@ -142,9 +202,23 @@ what the slowest one manages. The latency is the time from sending to the receip
 
 ${latency}
 
+In the first ten seconds after the start, at the same rate:
+
+${byFigure(runs, "first seconds", { p50: "p50, ms", p99: "p99, ms", p999: "p99.9, ms" })}
+
+## Many clients at once
+
+Clients that all begin to connect at the same moment, and how long each takes until its upgrade:
+
+${byFigure(runs, "herd", { joinP50: "p50, ms", joinP99: "p99, ms" })}
+
 ## Idle connections
 
 ${byX(runs, "idle", "idle", "KiB per connection, of")}
+
+The same 15 s later, when garbage has been collected:
+
+${byX(runs, "idle", "idleLater", "KiB per connection, of")}
 
 ![Memory](memory.svg)
 

@@ -20,8 +20,8 @@ export interface Run {
   readonly startSeconds?: number;
   /** What the load generator saw. */
   readonly result?: Result;
-  /** Resident memory before and after, in bytes. */
-  readonly memory?: readonly [before: number, after: number];
+  /** Resident memory before and after, in bytes, and of idle connections some seconds later. */
+  readonly memory?: readonly [before: number, after: number, later?: number];
   /** Why there is no result. */
   readonly failure?: string;
 }

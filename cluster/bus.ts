@@ -14,6 +14,7 @@ export type BusState = "connected" | "reconnecting" | "lost";
 
 /** A file of the configuration that cannot be used; the message says which, of which key, and why. */
 export class UnusableFile extends Error {
+  /** Tells it from other errors. */
   override readonly name = "UnusableFile";
 }
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { browserTest } from "../testing/browser.ts";
+import { barriers, browserTest } from "../testing/browser.ts";
 import { enter, focused, join, say, saysState, shown, shows } from "../testing/chat_page.ts";
 import { connect, roomOf } from "../testing/client.ts";
 import { ScriptedRelay } from "../testing/scripted_relay.ts";
@@ -95,6 +95,7 @@ browserTest(
     bob.send("bob<br>No.");
     await shows(page, "No.");
     assertEquals(relay.stats().evictions.role, 1);
+    assertEquals(await barriers(page), []);
     await page.getByRole("button", { name: "Leave" }).click();
     await page.getByLabel("Token").fill("right");
     await page.getByLabel("Token").press("Enter");
@@ -126,9 +127,9 @@ const ENDS: [code: number, reason: string, words: string, comesBack: boolean][] 
   [1000, "", "The connection has ended (1000)", true],
   [1001, "server shutting down", "The relay is shutting down or restarting (1001", true],
   [1001, "No response from ping frame.", "The relay heard nothing from this page (1001", true],
-  [1001, "", "The relay, or something on the way to it, goes away (1001)", true],
+  [1001, "", "The relay, or something on the way to it, is going away (1001)", true],
   [1002, "", "The relay and this browser did not understand each other (1002)", false],
-  [1007, "", "Something that was to be text arrived spoilt (1007)", false],
+  [1007, "", "A message that should be text arrived damaged (1007)", false],
   [1008, "", "The relay does not allow something that this page did (1008)", false],
   [1008, "slow consumer", "This page did not take messages as fast as they came (1008", true],
   [1008, "message rate exceeded", "This page sent more messages than it may (1008", true],
@@ -138,7 +139,7 @@ const ENDS: [code: number, reason: string, words: string, comesBack: boolean][] 
   [
     1012,
     "messages were lost",
-    "The relay has lost messages, and asks everybody to come back",
+    "The relay has lost messages, so everybody has to connect anew (1012",
     true,
   ],
   [1013, "try again later", "The relay cannot pass messages on for the moment (1013", true],

@@ -62,7 +62,10 @@ export function overlap(known) {
   };
 }
 
-/** What a client knows of a room, from one connection to the next. */
+/**
+ * What a client knows of a room, from one connection to the next. Where `relay.echo` is false, that is
+ * without what the client said itself, and it warns although nothing may be missing.
+ */
 export class Memory {
   #known = []; // Each with the earliest time at which it may have been said.
   #bytes = 0;

@@ -100,7 +100,7 @@ export const TABLES = [
       role: "sent, but may only listen",
       expired: "its token expired",
       idle: "was silent for too long",
-      gap: "cluster messages lost",
+      gap: "messages were lost",
       cluster: "the cluster was lost",
       error: "its connection broke",
     },
@@ -112,7 +112,7 @@ export const TABLES = [
     meanings: {
       origin: "origin not allowed",
       token: "token missing or wrong",
-      role: "token for other rooms",
+      role: "not allowed by its token",
       full: "relay full",
       rooms: "too many rooms",
       per_ip: "too many from its address",

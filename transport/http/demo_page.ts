@@ -7,6 +7,7 @@
 import { STATUS_CODE } from "@std/http";
 import page from "../../examples/chat.html" with { type: "text" };
 import type { HandshakeRequest } from "../../admission/handshake.ts";
+import { pathOf } from "../../admission/request.ts";
 import type { Answer } from "../transport.ts";
 
 /** The page has its script and its style in it, loads nothing, and connects to any relay. */
@@ -24,8 +25,15 @@ const PAGE: Answer = {
   body: page,
 };
 
-/** Answers a browser that wants to show something; everything else is somebody else's: `null`. */
-export function answerBrowser({ method, header }: HandshakeRequest): Answer | null {
+/**
+ * Answers a browser that wants to show something, at `/` or at the path of any room; everything else is for
+ * others to answer: `null`.
+ */
+export function answerBrowser(
+  { method, target, header }: HandshakeRequest,
+  rooms: boolean,
+): Answer | null {
   const shows = (method === "GET" || method === "HEAD") && header("upgrade") === null;
-  return shows && (header("accept") ?? "").includes("text/html") ? PAGE : null;
+  const wanted = shows && (header("accept") ?? "").includes("text/html");
+  return wanted && (rooms || pathOf(target) === "/") ? PAGE : null;
 }

@@ -1,0 +1,115 @@
+/**
+ * The bounds of what members and guests may have waiting, in one room and in all of them.
+ *
+ * @module
+ */
+
+import { type Author, Guest } from "./author.ts";
+import type { Ending, Eviction } from "./connection.ts";
+import type { Tracked } from "./member.ts";
+import { FLOOD_BYTES, type Line, QUANTUM_BYTES } from "./queue.ts";
+import { TokenBucket } from "./rate_limit.ts";
+import type { Room } from "./room.ts";
+import type { Sum } from "./source.ts";
+
+/** The bytes that may wait for their place in the order, over all rooms, or this many of the largest messages. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024, MAX_QUEUED_MESSAGES = 4;
+
+/** The deliveries that the waiting messages of one sender may come to. */
+const MAX_QUEUED_DELIVERIES = 2 ** 21;
+
+/** The options of {@link Intake}. */
+export interface IntakeOptions<Message, Data> {
+  /** The largest message. */
+  readonly maxMessageBytes: number;
+  /** How many messages a second a member may send. Default: no limit. */
+  readonly maxMessagesPerSecond?: number;
+  /** All rooms. */
+  readonly rooms: ReadonlyMap<string, Room<Message, Data>>;
+  /** Tells the time in milliseconds. */
+  now(): number;
+  /** Names the cause for which a sender loses what it has waiting. */
+  whyShed(): "rate" | "cluster";
+  /** Ends the membership of a member. */
+  evict(member: Tracked<Message, Data>, ending: Ending & Eviction): void;
+}
+
+/** Decides what is taken in. */
+export class Intake<Message, Data> {
+  /** What waits in all rooms. */
+  readonly queued: Sum = { bytes: 0 };
+  readonly #options: IntakeOptions<Message, Data>;
+  readonly #paused = new Set<Tracked<Message, Data>>();
+  readonly #maxQueuedBytes: number;
+
+  /** Begins with nothing waiting. */
+  constructor(options: IntakeOptions<Message, Data>) {
+    this.#options = options;
+    const { maxMessageBytes } = options;
+    this.#maxQueuedBytes = Math.max(MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES * maxMessageBytes);
+  }
+
+  /** Tells why a member has to go for a message that it sent; `null` if the message may be taken in. */
+  findFault(sender: Tracked<Message, Data>, bytes: number): "role" | "too_big" | "rate" | null {
+    if (!sender.mayTalk) return "role";
+    if (bytes > this.#options.maxMessageBytes) return "too_big";
+    return this.#keepsRate(sender) ? null : "rate";
+  }
+
+  /** Tells whether there is space for a guest's message. */
+  hasSpace(bytes: number): boolean {
+    return this.queued.bytes + bytes <= this.#maxQueuedBytes;
+  }
+
+  /** Holds a sender back that has too much waiting or, where that is impossible, evicts the worst one. */
+  bound(sender: Tracked<Message, Data>): void {
+    const { connection, line, room } = sender;
+    if (connection.pause) {
+      if (this.#paused.has(sender) || this.#mayRead(sender)) return;
+      this.#paused.add(sender);
+      connection.pause();
+    } else if (line!.length * room.size > MAX_QUEUED_DELIVERIES) {
+      this.#shed(line!);
+    } else if (!this.hasSpace(0)) {
+      const rooms = [...this.#options.rooms.values()];
+      const lines = rooms.flatMap(({ source }) => [...source.queue.lines]);
+      this.#shed(lines.reduce((a, b) => a.bytes >= b.bytes ? a : b));
+    }
+  }
+
+  /** Reads on from senders that have less waiting. */
+  resume(): void {
+    for (const sender of this.#paused) {
+      if (!this.#mayRead(sender)) continue;
+      this.#paused.delete(sender);
+      sender.connection.resume!();
+    }
+  }
+
+  /** Forgets a member that has left. */
+  forget(member: Tracked<Message, Data>): void {
+    this.#paused.delete(member);
+  }
+
+  #keepsRate(sender: Tracked<Message, Data>): boolean {
+    const { maxMessagesPerSecond, now } = this.#options;
+    if (maxMessagesPerSecond === undefined) return true;
+    const at = now();
+    sender.bucket ??= new TokenBucket(maxMessagesPerSecond, at);
+    return sender.bucket.take(at);
+  }
+
+  /** Where too much waits in all, those who have little waiting are not held up. */
+  #mayRead({ line }: Tracked<Message, Data>): boolean {
+    return line!.bytes <= (this.hasSpace(0) ? FLOOD_BYTES : QUANTUM_BYTES);
+  }
+
+  /** Forgets what somebody has waiting, and evicts a member. */
+  #shed(line: Line<Message, Author<Message, Data>>): void {
+    const { sender } = line, why = this.#options.whyShed();
+    sender.room.source.queue.drop(line);
+    if (sender instanceof Guest) return sender.settle(why);
+    const member = sender as Tracked<Message, Data>;
+    if (member.present) this.#options.evict(member, why);
+  }
+}
