@@ -23,15 +23,15 @@ import { findTabbedLine, LEADING_ZERO, parseAsText } from "./config/yaml.ts";
 export { type Action, type Flags, HELP, parseFlags } from "./config/flags.ts";
 export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG, type TextSetting } from "./config/schema.ts";
 
-/** The file that is read when none is named and it exists. */
+/** The file that is read if no other file is named, and if it exists. */
 export const DEFAULT_CONFIG_FILE = "config.yaml";
 
 /** Everything that is wrong with a configuration, reported at once. */
 export class ConfigError extends Error {
-  /** One sentence a problem: where, what is wanted, what was found, and in which source. */
+  /** One sentence per problem: the place, the wanted and the found value, and the source. */
   readonly problems: readonly string[];
 
-  /** Makes an error whose message lists all problems, one a line. */
+  /** Makes an error whose message lists all problems, one per line. */
   constructor(problems: readonly string[]) {
     const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     const list = problems.map((problem) => `\n  ${problem}`).join("");
@@ -45,7 +45,7 @@ export class ConfigError extends Error {
 export interface Sources {
   /** The file that was named; it must exist. Default: `config.yaml`, if there is one. */
   readonly file?: string;
-  /** The environment; only variables that begin with `RELAY_` are looked at. Default: none. */
+  /** The environment, of which only variables that begin with `RELAY_` are read. Default: none. */
   readonly env?: Readonly<Record<string, string>>;
   /** The values that flags set. Default: none. */
   readonly flags?: readonly TextSetting[];
@@ -57,7 +57,7 @@ export interface Sources {
 export interface LoadedConfig {
   /** The effective configuration. */
   readonly config: Config;
-  /** The paths of the keys that a source sets, be it to their defaults; for example `server.port`. */
+  /** The paths of the keys that a source sets, even to their defaults, for example `server.port`. */
   readonly explicit: ReadonlySet<string>;
   /** Its sources in words, for the log: for example `config.yaml, variable RELAY_SERVER_PORT`. */
   readonly origin: string;
@@ -148,7 +148,7 @@ async function readFile(
   }
 }
 
-/** Reads the settings out of a YAML text; what is wrong with its form goes to `problems`. */
+/** Reads the settings from a YAML text, and adds problems of its form to `problems`. */
 function readFileSettings(
   text: string,
   source: string,
@@ -224,7 +224,7 @@ function variableOf(path: string): string {
   return `RELAY_${path.replaceAll(".", "_").toUpperCase()}`;
 }
 
-/** Says in words what a key wants, in view of what it was given. */
+/** Says in words which value a key wants, with regard to the value that it was given. */
 function wantedOf(path: string, value: unknown): string {
   const key = KEYS.get(path)!;
   const number = key.type === "integer" || key.type === "number";
@@ -278,7 +278,7 @@ function findConflicts({ server, relay, cluster, metrics }: Config, settings: Se
   return problems;
 }
 
-/** Says what a key must be and what it was instead, without passwords. */
+/** Says what a key must be, and which value it has instead, without passwords. */
 function describeProblem({ path, value, source }: Setting, want: string): string {
   const found = Deno.inspect(value, {
     depth: 1,

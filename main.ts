@@ -121,8 +121,8 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
   const { server } = config;
   const anyOrigin = server.allowed_origins.includes("*");
   log.info(
-    "Relay at {url} ({transport} transport, TLS {tls}, bound to {hostname}); " +
-      "{who} may connect from {origins}; cluster {cluster}; metrics {metrics}; configuration: {origin}",
+    "Relay at {url} ({transport} transport, TLS {tls}, bound to {hostname}). " +
+      "{who} may connect from {origins}. Cluster: {cluster}. Metrics: {metrics}. Configuration: {origin}.",
     {
       url: relay.url,
       transport: server.transport,
@@ -135,7 +135,7 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
         ? `web pages of ${server.allowed_origins.join(", ")}`
         : "no web page",
       cluster: describeCluster(relay, config),
-      metrics: relay.metricsUrl ? `at ${relay.metricsUrl}metrics (status page at /)` : "off",
+      metrics: relay.metricsUrl ? `${relay.metricsUrl}metrics (status page at /)` : "off",
       origin,
     },
   );
@@ -160,9 +160,9 @@ function describeCluster(
 
 /** Says which clients may join. */
 function whoMayJoin(server: LoadedConfig["config"]["server"]): string {
-  if (!wantsTokens(server)) return "anyone";
+  if (!wantsTokens(server)) return "Anyone";
   const listeners = server.without_token === "listen" ? ", and listeners without one," : "";
-  return `clients with a token${listeners}`;
+  return `Clients with a token${listeners}`;
 }
 
 function print(text: string): number {

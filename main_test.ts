@@ -56,12 +56,12 @@ Deno.test("program says in its first line where it listens, and in its last line
   await using program = new Process({ command: RELAY, args: FREE_PORTS });
   await until(() => /Relay at .*\n/.test(program.stderr), "the line about its start", 60);
   const line = program.stderr.split("\n").find((each) => each.includes("Relay at"))!;
-  const [, url, metricsUrl] = /Relay at (\S+) .* metrics at (\S+)metrics /.exec(line) ?? [];
+  const [, url, metricsUrl] = /Relay at (\S+) .* Metrics: (\S+)metrics /.exec(line) ?? [];
   assertEquals(
     line.replace(/^\S+Z /, ""),
-    `[INF] relay: Relay at ${url} (native transport, TLS off, bound to 0.0.0.0); ` +
-      `anyone may connect from any web page; cluster none; metrics at ${metricsUrl}metrics (status page at /); ` +
-      "configuration: config.yaml, flag --port, flag --metrics-port",
+    `[INF] relay: Relay at ${url} (native transport, TLS off, bound to 0.0.0.0). ` +
+      `Anyone may connect from any web page. Cluster: none. Metrics: ${metricsUrl}metrics (status page at /). ` +
+      "Configuration: config.yaml, flag --port, flag --metrics-port.",
   );
   await using alice = await connect({ url });
   assertEquals((await scrape({ metricsUrl })).get("websocket_connected_clients"), 1);

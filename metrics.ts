@@ -110,7 +110,7 @@ export interface MetricsServerOptions {
 }
 
 /**
- * Serves `/metrics`, `/healthz`, `/readyz`, and at `/` a page that shows what they say.
+ * Serves `/metrics`, `/healthz`, `/readyz`, and at `/` a page that shows them.
  *
  * @throws {Deno.errors.AddrInUse} If the port is taken, and other errors of the platform.
  */

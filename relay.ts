@@ -93,7 +93,7 @@ const LISTENER_GRACE_SECONDS = 1;
  * if (echo !== "hello") throw new Error("not relayed");
  * ```
  *
- * @param explicit The paths of keys whose values are wanted though they are the defaults. Default: none.
+ * @param explicit The paths of keys that were set, even to their defaults. Default: none.
  * @throws {ConfigError} If the certificate, its key, the tokens or a file of the cluster cannot be used, an
  * address is none of this machine, or there can be no Unix socket at a path.
  * @throws {Error} If a port cannot be bound; the message says which and why.
@@ -177,7 +177,7 @@ async function connect({ cluster, relay }: Config): Promise<Bus | null> {
   return await connectBus(cluster, relay.history_seconds).catch(blameFile);
 }
 
-/** Throws what went wrong with a cluster: a file that cannot be used is a problem of the configuration. */
+/** Throws the error of a cluster; a file that cannot be used is an error of the configuration. */
 function blameFile(error: unknown): never {
   throw error instanceof UnusableFile ? new ConfigError([error.message]) : error;
 }
@@ -185,7 +185,7 @@ function blameFile(error: unknown): never {
 /**
  * Connects to the cluster for a moment, if there is one, to see whether a relay could start in it.
  *
- * @param explicit The paths of keys whose values are wanted though they are the defaults. Default: none.
+ * @param explicit The paths of keys that were set, even to their defaults. Default: none.
  * @throws {ConfigError} If its servers cannot carry messages as large as configured, or a file that it needs
  * cannot be used.
  * @throws {Error} If it could not start; the message says why in one line.
@@ -281,7 +281,7 @@ interface Listeners {
   readonly metrics: Listener | null;
 }
 
-/** Loads the page for browsers, where it is wanted. */
+/** Loads the page for browsers, if it is configured. */
 async function loadDemoPage({ demo_page }: Config["server"]) {
   return demo_page ? (await import("./transport/http/demo_page.ts")).answerBrowser : undefined;
 }

@@ -80,7 +80,7 @@ for (const transport of ["native", "ws"] as const) {
 
 Deno.test("program says at the start who may connect, and warns if anyone may from any page", async () => {
   await using open = await Program.start();
-  assertMatch(open.stderr, /anyone may connect from any web page/);
+  assertMatch(open.stderr, /Anyone may connect from any web page/);
   const warning = "server.allowed_origins and server.auth_tokens_file restrict that";
   await until(() => open.logged(warning), "the warning");
   await Deno.writeTextFile(tokens, "secret-1\n");
@@ -91,7 +91,7 @@ Deno.test("program says at the start who may connect, and warns if anyone may fr
   await using closed = await Program.start({ env });
   assertMatch(
     closed.stderr,
-    /clients with a token may connect from web pages of https:\/\/good\.example/,
+    /Clients with a token may connect from web pages of https:\/\/good\.example/,
   );
   closed.signal("SIGTERM");
   await closed.exited();

@@ -79,7 +79,7 @@ for (const transport of ["native", "ws"] as const) {
 Deno.test("relay logs who may join, and names a listener that sends once a minute", async () => {
   const env = { RELAY_SERVER_AUTH_TOKENS_FILE: tokens, RELAY_SERVER_WITHOUT_TOKEN: "listen" };
   await using program = await Program.start({ env });
-  assertEquals(program.log.at(-1)!.who, "clients with a token, and listeners without one,");
+  assertEquals(program.log.at(-1)!.who, "Clients with a token, and listeners without one,");
   for (let i = 0; i < 3; i++) {
     await using bob = await connect(program);
     bob.send("hello");

@@ -44,7 +44,7 @@ const API: Readonly<Record<number, (settings: StreamSettings) => string>> = {
 const NO_JETSTREAM = "JetStream is not enabled on cluster.servers; nats-server enables it with -js";
 
 function tooManyReplicas(replicas: number): string {
-  return `cluster.replicas is ${replicas}, and there are not so many servers with JetStream`;
+  return `cluster.replicas is ${replicas}, but there are fewer servers with JetStream`;
 }
 
 function tooLittleRoom({ max_bytes, storage }: StreamSettings): string {

@@ -135,7 +135,7 @@ test("program says which cluster it is in, and how large messages may be there",
     );
     assertMatch(
       line.message,
-      /web page; cluster relay at nats:\/\/127\.0\.0\.1:\d+, whose .* bytes; /,
+      /web page\. Cluster: relay at nats:\/\/127\.0\.0\.1:\d+, whose .* bytes\. /,
     );
     await using alice = await connect(program);
     alice.send("x".repeat(fits));

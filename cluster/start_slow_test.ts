@@ -175,7 +175,7 @@ test("a bus says when it cannot have its stream", async () => {
   const servers = [server.url], at = `Cannot use NATS at ${server.url}: `;
   assertEquals(
     await failure({ servers, replicas: 3 }),
-    at + "cluster.replicas is 3, and there are not so many servers with JetStream",
+    at + "cluster.replicas is 3, but there are fewer servers with JetStream",
   );
   assertEquals(
     await failure({ servers, max_bytes: 2 ** 40 }),

@@ -116,7 +116,9 @@ const limits = z.strictObject({
   max_connections_per_ip: z.int().min(0).max(1_000_000).default(0)
     .describe("The number of clients that may be connected from one address. 0: no limit."),
   max_rooms: z.int().min(1).max(1_000_000).default(10_000)
-    .describe("The number of rooms that may exist at the same time, if relay.rooms is true."),
+    .describe(
+      "The number of rooms that may have clients at the same time, if relay.rooms is true.",
+    ),
   max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
     .describe("The size of the largest message. Text counts as UTF-8."),
   max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
@@ -220,9 +222,9 @@ export interface Config {
     demo_page: boolean;
     idle_timeout_seconds: number;
   };
-  /** What the relay does with messages. */
+  /** How the relay treats messages. */
   relay: { echo: boolean; rooms: boolean; history_seconds: number; history_bytes: number };
-  /** How much a client may do. */
+  /** Limits for clients, rooms and messages. */
   limits: {
     max_connections: number;
     max_connections_per_ip: number;
@@ -232,7 +234,7 @@ export interface Config {
     max_messages_per_second: number;
     slow_client: "disconnect" | "drop";
   };
-  /** The relays that act as one. */
+  /** The cluster in which several relays act as one. */
   cluster: {
     servers: string[];
     name: string;
@@ -246,20 +248,20 @@ export interface Config {
   };
   /** The port for metrics and health checks. */
   metrics: { enabled: boolean; hostname: string; port: number };
-  /** How a shutdown goes. */
+  /** The steps of a shutdown. */
   shutdown: { delay_seconds: number; spread_seconds: number; timeout_seconds: number };
-  /** What is logged, and how. */
+  /** The log. */
   log: { level: "debug" | "info" | "warn" | "error"; format: "text" | "json" };
 }
 
 const schema: z.ZodType<Config> = z.strictObject({
   server: server.prefault({}).describe("The relay's own port."),
-  relay: relay.prefault({}).describe("What the relay does with messages."),
-  limits: limits.prefault({}).describe("How much a client may do."),
-  cluster: cluster.prefault({}).describe("The relays that act as one."),
+  relay: relay.prefault({}).describe("How the relay treats messages."),
+  limits: limits.prefault({}).describe("Limits for clients, rooms and messages."),
+  cluster: cluster.prefault({}).describe("The cluster in which several relays act as one."),
   metrics: metrics.prefault({}).describe("The port for metrics and health checks."),
-  shutdown: shutdown.prefault({}).describe("How a shutdown goes."),
-  log: log.prefault({}).describe("What is logged, and how."),
+  shutdown: shutdown.prefault({}).describe("The steps of a shutdown."),
+  log: log.prefault({}).describe("The log."),
 }).meta({ title: "Relay" }).describe("The configuration of the relay.");
 
 /**

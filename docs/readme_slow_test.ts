@@ -13,18 +13,20 @@ const README: string = await Deno.readTextFile(`${ROOT}README.md`);
 const COMMANDS = new Commands(README);
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
-for (const start of ["deno run -A main.ts", "npx -y deno@2.9.6 run -A main.ts"]) {
-  Deno.test(`README's ${start} starts a relay`, async () => {
-    const lines = COMMANDS.takeAll(start);
-    assertEquals(lines[0].replace(start, ""), "");
-    for (const line of lines) {
-      const [program, ...args] = line.split(" ");
-      const command = [program === "deno" ? Deno.execPath() : program, ...args];
-      await using relay = await Program.start({ command, args: FREE_PORTS });
-      await using alice = await connect(relay), bob = await connect(relay);
-      alice.send("hello");
-      assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
-    }
+for (
+  const line of [
+    "deno run -A main.ts",
+    "npx -y deno@2.9.6 run -A main.ts",
+    "deno run -A main.ts --demo",
+  ]
+) {
+  Deno.test(`README's ${line} starts a relay`, async () => {
+    const [program, ...args] = COMMANDS.take(line).split(" ");
+    const command = [program === "deno" ? Deno.execPath() : program, ...args];
+    await using relay = await Program.start({ command, args: FREE_PORTS });
+    await using alice = await connect(relay), bob = await connect(relay);
+    alice.send("hello");
+    assertEquals([await alice.next(), await bob.next()], ["hello", "hello"]);
   });
 }
 

@@ -1,7 +1,7 @@
-import { assertEquals, assertMatch } from "@std/assert";
-import type { Relay } from "../relay.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect, roomOf } from "../testing/client.ts";
 import { Process, ROOT } from "../testing/program.ts";
+import { ScriptedRelay } from "../testing/scripted_relay.ts";
 import { startRelay } from "../testing/start.ts";
 import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
@@ -67,40 +67,25 @@ Deno.test("tail sends the lines that are added to a file, also after it was cut 
   assertEquals(await tail.exited(), 1);
 });
 
-Deno.test("reconnecting client comes back after a restart and a loss, and not after its own fault", async () => {
-  const before = await startRelay();
-  const port = Number(new URL(before.url).port);
+Deno.test("reconnecting client comes back without a gap, but not after its own fault", async () => {
+  await using relay = new ScriptedRelay();
   await using client = new Process({
-    command: [...DENO, `${ROOT}examples/reconnect.ts`, before.url],
+    command: [...DENO, `${ROOT}examples/reconnect.ts`, relay.url],
   });
-  const hears = async (relay: Relay, text: string) => {
-    await until(() => relay.stats().connected === 1, "the client to come");
-    await using bob = await connect(relay);
-    bob.send(text);
-    await says(client, "stdout", text);
-  };
-  await hears(before, "before");
-  await before.stop();
-  await says(client, "stderr", "(code 1001 server shutting down)");
-  const after = await startRelay({ server: { port } });
-  await hears(after, "after");
-  await after.stop();
-  let joined = 0;
-  await using server = Deno.serve(
-    { hostname: "127.0.0.1", port, onListen: () => {} },
-    (request) => {
-      const { socket, response } = Deno.upgradeWebSocket(request);
-      const [code, reason] = joined++ === 0
-        ? [CLOSE.gap.code, CLOSE.gap.reason]
-        : [CLOSE.expired.code, CLOSE.expired.reason];
-      socket.onopen = () => socket.close(code, reason);
-      return response;
-    },
-  );
+  const heard = (text: string) => until(() => client.stdout === text, `the client to hear ${text}`);
+  await until(() => relay.connected === 1, "the client");
+  relay.say("one");
+  await heard("one\n");
+  for (const { code, reason } of [CLOSE.gap, CLOSE.slow]) {
+    relay.end(code, reason);
+    relay.say(reason);
+    await heard(`one\n${CLOSE.gap.reason}\n${reason === CLOSE.slow.reason ? `${reason}\n` : ""}`);
+  }
+  await until(() => relay.connected === 1, "the client again");
+  relay.end(CLOSE.expired.code, CLOSE.expired.reason);
   assertEquals(await client.exited(), 1);
-  assertEquals(joined, 2);
-  assertMatch(client.stderr, /1012 messages were lost[^]*1008 token expired\)\n$/);
-  await server.shutdown();
+  assertMatch(client.stderr, /1012 messages were lost[^]*1008 slow[^]*1008 token expired\)\n$/);
+  assert(!client.stderr.includes("missing"), client.stderr);
 });
 
 Deno.test("shell script says each line, whatever stands in it", async () => {

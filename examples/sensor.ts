@@ -1,5 +1,5 @@
 /**
- * A sensor that publishes what it measures as JSON once a second, and comes back when the relay does.
+ * A sensor that publishes a measurement as JSON once a second, and reconnects when the relay is back.
  *
  *     deno run --allow-net examples/sensor.ts ws://localhost:8443 window
  *
@@ -16,14 +16,14 @@ if (!/^wss?:\/\//.test(url)) {
 let celsius = 20;
 
 function measure(): string {
-  celsius += Math.random() - 0.5; // A sensor of your own goes here.
+  celsius += Math.random() - 0.5; // Replace this with a real sensor.
   return JSON.stringify({ sensor, at: new Date().toISOString(), celsius: +celsius.toFixed(1) });
 }
 
 function publish(): void {
   const socket = new WebSocket(url);
   const timer = setInterval(() => {
-    // What cannot leave now is old news by the time it can.
+    // A value that cannot be sent now is outdated by the time it can.
     if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount === 0) socket.send(measure());
   }, PERIOD_MS);
   socket.onopen = () => console.error(`${sensor} publishes to ${url}`);

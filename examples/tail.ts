@@ -1,6 +1,6 @@
 /**
- * A bridge from a file to the relay: every line that is added to the file becomes a message, also when
- * the file is truncated, or moved away and made anew.
+ * A bridge from a file to the relay: every line that is added to the file becomes a message, also after
+ * the file is truncated, or moved away and created again.
  *
  *     deno run --allow-net --allow-read examples/tail.ts ws://localhost:8443 server.log
  *
@@ -37,7 +37,7 @@ while (true) {
     const lines = text.split("\n");
     unfinished = lines.pop()!;
     for (const line of lines) socket.send(line);
-  } else if (successor) { // The old file was read to its end once more after the new one was there.
+  } else if (successor) { // The old file was read to its end again after the new one existed.
     file.close();
     [file, successor] = [successor, null];
     begin();
@@ -51,9 +51,9 @@ while (true) {
   }
 }
 
-/** Opens what has the path now; `null` if that is still the same file, or holds nothing yet. */
+/** Opens the file that has the path now; `null` if it is still the same file, or empty. */
 async function openSuccessor(old: Deno.FileInfo): Promise<Deno.FsFile | null> {
   const current = await Deno.stat(path).catch(() => null);
   if (!current || (current.ino === old.ino && current.dev === old.dev)) return null;
-  return current.size > 0 ? await open() : null; // Until then its writer may still have the old one.
+  return current.size > 0 ? await open() : null; // Until then the writer may still use the old file.
 }

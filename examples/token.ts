@@ -1,6 +1,6 @@
 /**
  * Makes a signed token with a role, and a key for it when there is none yet: `keys.json` for the relay
- * (`server.auth_keys_file`), `private.json` for who makes tokens.
+ * (`server.auth_keys_file`), `private.json` for the program that makes tokens.
  *
  *     deno run --allow-read --allow-write examples/token.ts talk
  *

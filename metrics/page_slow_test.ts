@@ -55,7 +55,7 @@ browserTest(
     for (const body of ["one", "two", "three"]) await fetch(url, { method: "POST", body });
     await using bob = await connect(roomOf(relay, "/b?last=2"));
     await bob.take(2);
-    const line = "Rooms: 2; history: 203 B; since the start, messages by POST: 3, replayed: 2.";
+    const line = "Rooms: 2. History: 203 B. Since the start: 3 by POST, 2 replayed.";
     await shows(page, page.getByText(line));
     assertEquals(alice.waiting, 0);
   },
@@ -182,15 +182,15 @@ browserTest(
     });
     await using alice = await connect(relay);
     const page = await openStatus(open, relay.metricsUrl!);
-    await shows(page, page.getByText("Cluster relay: connected; gaps since the start: 0."));
+    await shows(page, page.getByText("Cluster relay: connected. Gaps since the start: 0."));
     wire.cut();
     const waiting =
       "The cluster does not answer; clients stay connected, and new ones are refused.";
     await shows(page, page.getByText(waiting));
-    await shows(page, page.getByText("Cluster relay: reconnecting; gaps since the start: 0."));
+    await shows(page, page.getByText("Cluster relay: reconnecting. Gaps since the start: 0."));
     const lost = "The cluster is lost; all clients were disconnected, and new ones are refused.";
     await shows(page, page.getByText(lost));
-    await shows(page, page.getByText("Cluster relay: lost; gaps since the start: 0."));
+    await shows(page, page.getByText("Cluster relay: lost. Gaps since the start: 0."));
     await shows(page, page.getByRole("row", { name: /^cluster the cluster was lost 1 1$/ }));
     await bounded(alice.closed, "the end");
     await nats.kill(); // And with it the stream in its memory.
@@ -198,7 +198,7 @@ browserTest(
     wire.mend();
     await shows(
       page,
-      page.getByText("Cluster relay: connected; gaps since the start: 1."),
+      page.getByText("Cluster relay: connected. Gaps since the start: 1."),
     );
     await shows(page, page.getByText("Running; clients are admitted."));
     assertEquals(await barriers(page), []);

@@ -230,7 +230,7 @@ export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Pr
   const started = performance.now();
   const possible = accidentsOf(nats, sites), hit = new Set<object>();
 
-  /** Lets one accident happen after the other; what one hits is spared by the others. */
+  /** Lets one accident happen after the other; no two hit the same part at a time. */
   async function rage(): Promise<void> {
     while (performance.now() - started < seconds * 1000) {
       await sleep(between(0, 1.5));
@@ -265,7 +265,7 @@ export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Pr
   return { accidents, clients: comers.all.length, messages: heard.size, codes };
 }
 
-/** Sees that all that are there hear everything, and that nobody ever heard something else than all others. */
+/** Checks that all clients receive everything, and that no client ever received something else. */
 async function settle(
   sites: readonly Site[],
   comers: Comers,
@@ -294,7 +294,7 @@ async function settle(
   }
 }
 
-/** The order that follows from what several clients heard. */
+/** The order that follows from the messages of several clients. */
 export class OneOrder {
   readonly #next = new Map<string, string>();
   readonly #previous = new Map<string, string>();
@@ -320,7 +320,7 @@ export class OneOrder {
   }
 }
 
-/** Says which sender's messages were mixed up or left out in what one client heard; `null` if none. */
+/** Says which sender's messages one client received mixed up or incompletely; `null` if there is none. */
 export function findHole(list: readonly string[], mayLack: (sender: string) => boolean) {
   const last = new Map<string, number>();
   for (const message of list) {

@@ -10,13 +10,13 @@ import { type BrowserContextOptions, chromium, type Locator, type Page } from "p
 
 export type { Locator, Page };
 
-/** Opens a page for a visitor of its own: no two share cookies or what they have stored. */
+/** Opens a page for a visitor of its own. No two of them share cookies or stored values. */
 export type Open = (url: string, visitor?: BrowserContextOptions) => Promise<Page>;
 
 /** Where Debian's package `chromium` puts it. */
 const EXECUTABLE = "/usr/bin/chromium";
 
-// It talks to the test's own servers and to nobody else. No sandbox, because the checks may run as root.
+// It connects only to the test's own servers. There is no sandbox, because the checks may run as root.
 const ARGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -31,8 +31,8 @@ const ARGS = [
 const BOUND_MS = 30_000;
 
 /**
- * Declares a test with a headless Chromium of its own. It fails if a page throws what nothing in the
- * page catches, and is skipped, and says so, where there is no Chromium.
+ * Declares a test with a headless Chromium of its own. It fails if a page throws an error that the page does not
+ * catch. Without Chromium it says that it is skipped.
  */
 export function browserTest(name: string, test: (open: Open) => Promise<void>): void {
   Deno.test(name, async () => {
@@ -50,11 +50,11 @@ export function browserTest(name: string, test: (open: Open) => Promise<void>): 
       await page.goto(url);
       return page;
     });
-    assertEquals(uncaught, [], "what pages threw");
+    assertEquals(uncaught, [], "errors of pages");
   });
 }
 
-/** Lists what stands in the way of people who see little, or use no mouse, as far as axe-core finds it. */
+/** Lists the barriers that axe-core finds for people who see little or use no mouse. */
 export async function barriers(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate("axe.run()") as AxeResults;

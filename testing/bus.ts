@@ -1,5 +1,5 @@
 /**
- * Buses under test: each with a listener that writes down what it was told.
+ * Buses under test, each with a listener that records everything.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export interface Told {
   readonly own: boolean;
 }
 
-/** A bus and what it told; disposing of it stops it. */
+/** A bus and its records; disposing of it stops it. */
 export class Speaker implements BusListener, AsyncDisposable {
   /** All that was told, in order. */
   readonly told: Told[] = [];

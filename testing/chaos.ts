@@ -50,7 +50,7 @@ const between = (low: number, high: number) => low + Math.random() * (high - low
 const percentile = (values: number[], part: number) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * part)];
 
-/** One of the ten: talks all the time, and remembers what it heard. */
+/** One of the ten clients that talk all the time and remember what they received. */
 class Witness {
   readonly latencies: number[] = [];
   readonly #client: RawClient;
@@ -113,7 +113,7 @@ async function joinWitnesses(relay: Program): Promise<Witness[]> {
 
 type Act = (relay: Program) => Promise<void>;
 
-/** An act of a client that has joined; what arrives is not looked at. */
+/** An act of a client that has joined; it ignores what arrives. */
 function joined(act: (client: RawClient) => Promise<unknown> | unknown): Act {
   return async (relay) => {
     using client = await RawClient.join(relay);
@@ -267,7 +267,7 @@ export async function chaos(
   return { acts, messages: first.heard, p99, calmP99, memory: [before, after], evictions };
 }
 
-/** Compares the relay's numbers with what the witnesses heard and with what it logged. */
+/** Compares the relay's numbers with the messages of the witnesses and with its log. */
 function checkCounters(
   metrics: Map<string, number>,
   log: readonly LogEntry[],

@@ -10,7 +10,7 @@ import { ROOT } from "./program.ts";
 /** Where the page is: on disk, as a newcomer opens it. */
 export const CHAT = `file://${ROOT}examples/chat.html`;
 
-/** What a visitor fills in; what is left out keeps what the page proposes. */
+/** The values that a visitor fills in; the others keep what the page proposes. */
 export interface Visit {
   /** The address of the relay. */
   url: string;
@@ -47,7 +47,7 @@ export async function saysState(page: Page, words: string): Promise<void> {
   await page.getByRole("status").getByText(words).waitFor();
 }
 
-/** Waits until a message or a note stands in the page. */
+/** Waits until the page shows a message or a note. */
 export async function shows(page: Page, text: string): Promise<void> {
   await page.getByRole("log").getByText(text, { exact: true }).waitFor();
 }
@@ -58,12 +58,12 @@ export async function say(page: Page, text: string): Promise<void> {
   await page.getByRole("button", { name: "Send" }).click();
 }
 
-/** Lists what stands in the page: the texts of messages and notes, the oldest first. */
+/** Lists the texts of the messages and notes in the page, the oldest first. */
 export function shown(page: Page): Promise<string[]> {
   return page.getByRole("log").locator(".text").allTextContents();
 }
 
-/** Finds the id of what has the focus. */
+/** Finds the id of the element that has the focus. */
 export function focused(page: Page): Promise<string | null> {
   return page.locator(":focus").getAttribute("id");
 }

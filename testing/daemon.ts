@@ -6,7 +6,7 @@
 
 import { bounded, until } from "./wait.ts";
 
-/** Tells whether a command is there; if not, says which test is skipped and what would help. */
+/** Tells whether a command is installed; if not, logs that the test is skipped, and which package is missing. */
 export async function has(command: string, debianPackage: string): Promise<boolean> {
   const { success } = await new Deno.Command("sh", { args: ["-c", `command -v ${command}`] })
     .output();

@@ -1,5 +1,5 @@
 /**
- * Connections that are none, for tests of the hub alone.
+ * Fake connections, for tests of the hub alone.
  *
  * @module
  */
@@ -50,7 +50,7 @@ export class FakeConnection<Data = string> implements Connection<Data> {
   terminate(): void {}
 }
 
-/** One that counts and forgets what is written to it, for measurements. */
+/** A connection that counts and discards what is written to it, for measurements. */
 export class ForgetfulConnection extends FakeConnection {
   /** How many characters were written to it. */
   written = 0;

@@ -7,7 +7,7 @@
 import fc from "fast-check";
 import type { Cause, HubOptions } from "../hub.ts";
 
-/** The options that change who hears what. */
+/** The options that change which members receive a message. */
 export type Policy = Required<Pick<HubOptions<string, string>, "echo" | "slowClient">>;
 
 /** Any policy. */
@@ -31,11 +31,11 @@ export interface Subject {
   hold(who: number, bytes: number): void;
   /** The turn ends, and all that is queued is sent. */
   turn(): void | Promise<void>;
-  /** Tells how it stands. */
+  /** Returns its state. */
   outcome(): Outcome;
 }
 
-/** How a hub stands. */
+/** The state of a hub. */
 export interface Outcome {
   /** What each member, those that have left included, has heard, and for which causes it left: one at most. */
   members: { heard: string[]; causes: Cause[] }[];
@@ -49,7 +49,7 @@ export interface Outcome {
   dropped: number;
 }
 
-/** One thing that happens; `who` counts round the members that have joined so far. */
+/** One event; `who` counts round the members that have joined so far. */
 export type Step =
   | { do: "join" }
   | { do: "turn" }

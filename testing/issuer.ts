@@ -12,9 +12,9 @@ export type Claims = Record<string, unknown>;
 /** Who signs tokens with one key. */
 export class Issuer {
   private constructor(
-    /** The key as it stands in the relay's file: public, or the secret of HS256. */
+    /** The key in the relay's file: a public key, or the secret of HS256. */
     readonly jwk: JWK,
-    /** The key as it must not stand there. */
+    /** The private key, which must not be in that file. */
     readonly privateJwk: JWK,
     /** Signs claims as they are. */
     readonly sign: (claims: Claims, header: Record<string, unknown>) => Promise<string>,
@@ -48,7 +48,7 @@ export class Issuer {
   }
 }
 
-/** Returns the Unix time in so many seconds. */
+/** Returns the Unix time a number of seconds from now. */
 export function fromNow(seconds: number): number {
   return Math.floor(Date.now() / 1000) + seconds;
 }

@@ -67,7 +67,7 @@ export function commandsOf(markdown: string): string[] {
   );
 }
 
-/** The commands of a document, of which tests take one after the other until none is left. */
+/** The commands of a document. Tests take one after the other until none is left. */
 export class Commands {
   /** Those that no test has taken. */
   readonly left: Set<string>;
@@ -87,11 +87,12 @@ export class Commands {
   }
 
   /**
-   * Takes the one command that begins with a text.
+   * Takes the command that is a text, or else the only one that begins with it.
    *
-   * @throws {Error} If it is not one.
+   * @throws {Error} If there is not exactly one.
    */
   take(start: string): string {
+    if (this.left.delete(start)) return start;
     const found = this.takeAll(start);
     if (found.length === 1) return found[0];
     throw new Error(`${found.length} commands begin with "${start}"`);

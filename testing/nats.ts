@@ -1,5 +1,5 @@
 /**
- * A real NATS server for tests, and what can happen to it and to the way there.
+ * A real NATS server for tests, with accidents of the server and of the network to it.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { type TempFolder, tempFolder } from "./temp.ts";
 
 /** How a server is started. */
 export interface NatsOptions {
-  /** Settings of JetStream beside its store, or `null` for a server without. Default: none. */
+  /** Settings of JetStream in addition to its store, or `null` for a server without JetStream. Default: none. */
   jetStream?: string | null;
-  /** What else stands in its configuration file. Default: nothing. */
+  /** The rest of its configuration file. Default: nothing. */
   config?: string;
 }
 
@@ -97,7 +97,7 @@ export class NatsServer implements AsyncDisposable {
     await this.#end("SIGKILL");
   }
 
-  /** Makes it stand still, with its connections open. */
+  /** Pauses it, with its connections open. */
   pause(): void {
     this.#child!.kill("SIGSTOP");
   }
@@ -161,9 +161,9 @@ async function copy(from: string, to: string): Promise<void> {
 export class Wire implements AsyncDisposable {
   /** Where clients connect instead. */
   readonly url: string;
-  /** Whether what the server says is lost on the way. */
+  /** Whether the data of the server is lost on the way. */
   deaf = false;
-  /** Whether what the client says is lost on the way. */
+  /** Whether the data of the client is lost on the way. */
   mute = false;
   readonly #target: number;
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

@@ -37,14 +37,14 @@ export class Operator {
   }
 }
 
-/** What an account may use, and what one with JetStream: all without a limit. */
+/** The limits of an account, and of one with JetStream: none. */
 const LIMITS = {
   ...{ subs: -1, data: -1, payload: -1, imports: -1, exports: -1, wildcards: true },
   ...{ conn: -1, leaf: -1 },
 };
 const JETSTREAM = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
 
-/** Signs a token about somebody (nats-io/jwt, version 2). */
+/** Signs a token (nats-io/jwt, version 2). */
 function sign(type: string, subject: Keys, issuer: Keys, nats: Record<string, unknown>): string {
   const claims = {
     jti: crypto.randomUUID(),

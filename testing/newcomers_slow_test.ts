@@ -17,13 +17,13 @@ interface Listener {
   readonly heard: string[];
 }
 
-/** Somebody who joined while all talked. */
+/** A client that joined while all others talked. */
 interface Newcomer extends Listener {
   /** How much the witness had heard when it asked. */
   readonly from: number;
   /** How much it had heard when the newcomer was in. */
   readonly to: number;
-  /** How many messages it asked for; `null` if it asked for those of a time. */
+  /** How many messages it asked for; `null` if it asked for a time. */
   readonly last: number | null;
 }
 

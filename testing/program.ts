@@ -19,7 +19,7 @@ export interface ProgramOptions {
   env?: Record<string, string>;
   /** The working directory. Default: the project's. */
   cwd?: string;
-  /** What standard input is: nothing, or what {@link Process.write} sends. Default: nothing. */
+  /** The standard input: empty, or the text of {@link Process.write}. Default: empty. */
   stdin?: "null" | "piped";
 }
 
@@ -34,8 +34,8 @@ export interface Finished {
 }
 
 /**
- * Makes glibc give back what was freed, for those who look for leaks: by default its heap has holes
- * after a while, and never shrinks by tens of MiB.
+ * Makes glibc return freed memory, so that leaks can be found. By default its heap has holes after a while, and
+ * keeps tens of MiB.
  */
 export const LEAN_ALLOCATOR: Readonly<Record<string, string>> = {
   MALLOC_MMAP_THRESHOLD_: `${16 * 1024}`,
@@ -178,7 +178,7 @@ export class Program extends Process {
     return url;
   }
 
-  /** What it has logged; what the platform wrote in between is left out. */
+  /** The lines of its log, without lines of the platform. */
   get log(): LogEntry[] {
     return this.stderr.split("\n").slice(0, -1).filter((line) => line.startsWith("{"))
       .map((line) => JSON.parse(line));

@@ -1,5 +1,5 @@
 /**
- * A TCP client that says what no browser would.
+ * A TCP client that sends what no browser would send.
  *
  * @module
  */
@@ -145,7 +145,7 @@ export class RawClient implements Disposable {
     this.#line = { bytes: 0, timer };
   }
 
-  /** Reads on without looking at what arrives. */
+  /** Continues to read, and ignores what arrives. */
   ignore(): void {
     this.#receive = () => {};
   }
@@ -160,7 +160,7 @@ export class RawClient implements Disposable {
     return this.#frames.next("a frame");
   }
 
-  /** Ends the connection with FIN and nothing else. */
+  /** Ends the connection with only a FIN. */
   fin(): void {
     this.#socket.end();
   }

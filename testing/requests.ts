@@ -1,5 +1,5 @@
 /**
- * Requests to join for property tests: mostly what the relay takes, with something wrong here and there.
+ * Requests to join for property tests. Most parts are correct, and a few are wrong.
  *
  * @module
  */
@@ -7,15 +7,15 @@
 import fc from "fast-check";
 import { forge, fromNow } from "./issuer.ts";
 
-/** A part of a request, and whether it stands in the way of an admission. */
+/** A part of a request, and whether it prevents an admission. */
 export interface Part {
   /** The line, or the piece of one. */
   text: string;
-  /** Whether it stands in no way. */
+  /** Whether it is correct. */
   good: boolean;
 }
 
-/** Mostly one of the good texts, else one of the bad ones; an empty text leaves the part out. */
+/** Chooses one of the good texts most of the time, and otherwise a bad one; an empty text leaves the part out. */
 function part(good: string[], bad: fc.Arbitrary<string>): fc.Arbitrary<Part> {
   return fc.oneof(
     { weight: 12, arbitrary: fc.constantFrom(...good).map((text) => ({ text, good: true })) },

@@ -1,18 +1,18 @@
 /**
- * A relay that says and does what a test wants, for what a real one does only in rare hours.
+ * A relay that does what a test wants, for cases that are rare with a real one.
  *
  * @module
  */
 
 import type { Received } from "./client.ts";
 
-/** A relay with a history, whose clients hear what the test says; disposing of it ends it. */
+/** A relay with a history, whose clients receive the messages of the test; disposing of it ends it. */
 export class ScriptedRelay implements AsyncDisposable {
   /** The path and the query of each request, the oldest first. */
   readonly asked: string[] = [];
-  /** How long it keeps what was said, in seconds. */
+  /** How long it keeps messages, in seconds. */
   keeps = 60;
-  /** Whether what is said reaches nobody, and is only kept. */
+  /** Whether messages are only kept, and reach nobody. */
   mute = false;
   readonly #history: { data: Received; at: number }[] = [];
   readonly #sockets = new Set<WebSocket>();

@@ -23,7 +23,7 @@ export interface Siege {
   readonly apart?: boolean;
   /** The load of the healthy clients. */
   readonly load: Partial<Job>;
-  /** Clients that are there both times. Default: none. */
+  /** Clients that are connected both times. Default: none. */
   readonly beside?: Company;
   /** The attackers. */
   readonly attack: Company;
@@ -35,7 +35,7 @@ export interface SiegeReport {
   readonly calm: Result;
   /** The load with them. */
   readonly attacked: Result;
-  /** Deliveries a second with attackers, as a share of those without. */
+  /** Deliveries per second with attackers, as a share of those without. */
   readonly throughput: number;
   /** The 99th percentile of the latency with attackers, as a multiple of that without. */
   readonly p99: number;
@@ -98,7 +98,7 @@ export function together(...companies: Company[]): Company {
   };
 }
 
-/** Makes company of clients that act once a second, for example, until it is over. */
+/** Makes clients that act regularly, for example once a second, until the siege is over. */
 export function company(
   join: (relay: { url: string }) => Promise<RawClient[]>,
   act: (client: RawClient) => unknown = () => {},
@@ -135,7 +135,7 @@ export function once(
   };
 }
 
-/** Makes company of clients that never read: one every 200 ms, up to so many, evicted ones again. */
+/** Makes clients that never read: one every 200 ms up to a number, and a new one for each evicted one. */
 export function newcomers(most: number): Company {
   return (relay) => {
     const all: RawClient[] = [];
@@ -159,7 +159,7 @@ export function newcomers(most: number): Company {
   };
 }
 
-/** Joins clients that read and ignore what they are sent. */
+/** Joins clients that read and ignore everything. */
 export function readers(count: number): (relay: { url: string }) => Promise<RawClient[]> {
   return (relay) =>
     Promise.all(Array.from({ length: count }, async () => {

@@ -35,7 +35,7 @@ async function join(relay: Program): Promise<RawClient> {
   return client;
 }
 
-/** Sends as fast as messages come back, and returns how many a second that were. */
+/** Sends as fast as messages come back, and returns the number per second. */
 async function fullLoad(relay: Program): Promise<number> {
   using sender = await RawClient.join(relay);
   let received = 0;

@@ -1,5 +1,5 @@
 /**
- * Starts a relay for a test: on loopback, on free ports, with what the test wants to be different.
+ * Starts a relay for a test: on loopback, on free ports, with the changes of the test.
  *
  * @module
  */

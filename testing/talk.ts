@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { type Client, type Closed, connect } from "./client.ts";
 import { bounded, sleep, until } from "./wait.ts";
 
-/** A client that talks, and writes down what it hears. */
+/** A client that talks, and records what it receives. */
 export class Talker implements AsyncDisposable {
   /** What it heard, in order. */
   readonly heard: string[] = [];
@@ -106,7 +106,7 @@ export class Crowd implements AsyncDisposable {
     this.all = all;
   }
 
-  /** Connects so many clients to each relay. */
+  /** Connects a number of clients to each relay. */
   static async join(relays: readonly { url: string }[], each: number): Promise<Crowd> {
     const names = relays.flatMap((relay) =>
       Array.from({ length: each }, () => ({ relay, name: `client ${joined++}` }))

@@ -1,5 +1,5 @@
 /**
- * Waits that have a bound and say what they were waiting for.
+ * Waits with a bound that say what they were waiting for.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export async function bounded<T>(
   }
 }
 
-/** Waits until a condition holds, looking at once and then every few milliseconds. */
+/** Waits until a condition holds, and checks it at once and then every few milliseconds. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
@@ -44,12 +44,12 @@ export function endOfTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Lets time pass: for what is about time itself, never in place of an event. */
+/** Waits for a time. Use it only for tests of time itself, never instead of an event. */
 export function sleep(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
-/** An endless queue between what arrives and who waits for it. */
+/** An unbounded queue of items that arrive, for one reader that waits for them. */
 export class Inbox<T> {
   readonly #items: T[] = [];
   #arrived = Promise.withResolvers<void>();
@@ -65,7 +65,7 @@ export class Inbox<T> {
     this.#arrived.resolve();
   }
 
-  /** Takes the oldest item, waiting for one if there is none. */
+  /** Takes the oldest item, and waits for one if there is none. */
   async next(what: string): Promise<T> {
     while (this.#items.length === 0) {
       this.#arrived = Promise.withResolvers();

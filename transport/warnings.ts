@@ -1,5 +1,5 @@
 /**
- * What a relay warns of at its start: settings that work, but not as one might expect.
+ * The warnings at the start of a relay, about settings that work, but perhaps not as expected.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export function warnOfFewDescriptors(maxConnections: number, spare: number): voi
   );
 }
 
-/** Warns of a certificate that has expired, and is served all the same. */
+/** Warns of a certificate that has expired, but is served anyway. */
 export function warnOfExpiry(certificate: Certificate | null, file: string): void {
   if (!certificate || certificate.expires.getTime() >= Date.now()) return;
   const expires = certificate.expires.toISOString();

@@ -86,12 +86,12 @@ function describe(metrics) {
     `Time zone: ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
 
-/** Says how many rooms there are, and what comes and goes besides the messages of the clients. */
+/** Shows the numbers of rooms, of the history, and of messages by POST. */
 function describeRooms(metrics) {
   const number = (name) => count(metrics.get(`websocket_${name}`));
-  $("rooms").textContent = `Rooms: ${number("rooms")}; history: ` +
-    `${bytes(metrics.get("websocket_history_bytes"))}; since the start, messages by POST: ` +
-    `${number("published_messages_total")}, replayed: ${number("replayed_messages_total")}.`;
+  $("rooms").textContent = `Rooms: ${number("rooms")}. History: ` +
+    `${bytes(metrics.get("websocket_history_bytes"))}. Since the start: ` +
+    `${number("published_messages_total")} by POST, ${number("replayed_messages_total")} replayed.`;
 }
 
 /** Names the cluster, and says whether the relay is connected to it, if it has one. */
@@ -101,7 +101,7 @@ function describeCluster(metrics, state) {
   const gaps = count(metrics.get("relay_cluster_gaps_total"));
   const { cluster } = labelsOf(metrics, "relay_build_info");
   $("cluster").hidden = connected === undefined;
-  $("cluster").textContent = `Cluster ${cluster}: ${how}; gaps since the start: ${gaps}.`;
+  $("cluster").textContent = `Cluster ${cluster}: ${how}. Gaps since the start: ${gaps}.`;
 }
 
 /** Asks the relay for its metrics, and whether it admits clients; `null` if it does not answer. */

@@ -25,10 +25,7 @@ const PAGE: Answer = {
   body: page,
 };
 
-/**
- * Answers a browser that wants to show something, at `/` or at the path of any room; everything else is for
- * others to answer: `null`.
- */
+/** Answers a browser that wants to show a page at `/` or at the path of a room; `null` for every other request. */
 export function answerBrowser(
   { method, target, header }: HandshakeRequest,
   rooms: boolean,

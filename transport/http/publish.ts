@@ -35,7 +35,7 @@ export interface PublisherOptions<Message> {
 /** The bytes of all bodies together that may be arriving. */
 const MAX_ARRIVING_BYTES = 64 * 1024 * 1024;
 
-/** The time in seconds that a body may take besides what a slow line needs for it. */
+/** The time in seconds that a body may take in addition to the time of a slow line. */
 const GRACE_SECONDS = 10;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -50,7 +50,7 @@ export class Publisher<Message> {
     this.#options = options;
   }
 
-  /** Refuses a body that is too large by what its head says, so that it need not even be sent. */
+  /** Refuses a body that is too large according to the head of its request, so that it need not be sent. */
   refuse({ length }: BodyHead): Answer | null {
     return Number(length) > this.#options.maxMessageBytes ? this.#count(this.#tooLarge) : null;
   }
@@ -77,7 +77,7 @@ export class Publisher<Message> {
     return refusal;
   }
 
-  /** Reads a body, or says why it cannot be taken; what follows the end of patience or space is not read. */
+  /** Reads a body, or says why it is refused. It stops reading when the time or the space is used up. */
   async #read(body: AsyncIterable<Uint8Array>): Promise<Uint8Array | Refusal> {
     const { maxMessageBytes } = this.#options;
     const chunks: Uint8Array[] = [];
@@ -121,10 +121,10 @@ const LATE = refusal(
 const NO_TEXT = refusal(
   "bad_request",
   STATUS_CODE.BadRequest,
-  "text must be UTF-8; for anything else say Content-Type: application/octet-stream",
+  "text must be UTF-8; send other bodies with Content-Type: application/octet-stream",
 );
 
-/** The answers to messages that got no place in the order. */
+/** The answers to messages that did not get a place in the order. */
 const REFUSALS: Readonly<Record<Exclude<Posted, "placed">, Refusal>> = {
   rate: refusal("per_ip", STATUS_CODE.TooManyRequests, "this address sends too many messages", 1),
   full: refusal("full", STATUS_CODE.ServiceUnavailable, "too many messages are waiting", 1),
