@@ -12,7 +12,7 @@ import { type Address, keepServing, type Listener, type TcpAddress } from "./lib
 import { Throttle } from "./lib/throttle.ts";
 import { sampleEventLoopDelay } from "./metrics/process.ts";
 import { serveStatusPage } from "./metrics/page.ts";
-import type { Observer } from "./metrics/registry.ts";
+import { createRegistry, type Observer } from "./metrics/registry.ts";
 
 export type { Observer } from "./metrics/registry.ts";
 export type { Listener } from "./lib/listener.ts";
@@ -54,40 +54,11 @@ export interface MetricsOptions {
 /** The metrics of one relay. */
 export type Metrics = Disposable & Omit<Observer, "observeDelay">;
 
-/** The time after which the registry is loaded if nobody has asked for it: the first clients come before. */
-const LOAD_AFTER_MILLISECONDS = 1000;
-
-/**
- * Makes the metrics of one relay. Dispose of them at the end, because they measure the event loop. What is
- * observed before their registry is loaded is added to it then.
- */
+/** Makes the metrics of one relay. Dispose of them at the end, because they measure the event loop. */
 export function createMetrics(options: MetricsOptions): Metrics {
-  const early: ((observer: Observer) => void)[] = [];
-  let observer: Observer | null = null;
-  let loading: Promise<Observer> | undefined;
-  const observe = (record: (observer: Observer) => void): void => {
-    if (observer) record(observer);
-    else early.push(record);
-  };
-  const load = async (): Promise<Observer> => {
-    const { createRegistry } = await import("./metrics/registry.ts");
-    observer = createRegistry(options);
-    for (const record of early.splice(0)) record(observer);
-    return observer;
-  };
-  const timer = setTimeout(() => loading ??= load(), LOAD_AFTER_MILLISECONDS);
-  const sampling = sampleEventLoopDelay((seconds) => {
-    observe((observer) => observer.observeDelay(seconds));
-  });
-  return {
-    observeBatch: (seconds) => observe((observer) => observer.observeBatch(seconds)),
-    observePublish: (seconds) => observe((observer) => observer.observePublish(seconds)),
-    scrape: async () => await (await (loading ??= load())).scrape(),
-    [Symbol.dispose]() {
-      clearTimeout(timer);
-      sampling[Symbol.dispose]();
-    },
-  };
+  const { observeDelay, ...observer } = createRegistry(options);
+  const sampling = sampleEventLoopDelay(observeDelay);
+  return { ...observer, [Symbol.dispose]: () => sampling[Symbol.dispose]() };
 }
 
 /** Prometheus' text format. */

@@ -16,6 +16,7 @@ import { Origins } from "./origins.ts";
 import { Outbox } from "./outbox.ts";
 import { Reader } from "./reader.ts";
 import { engineOf, type ServerSettings, Session } from "./session.ts";
+import { Standing } from "./standing.ts";
 import { endOf, ensureStream, type Loss, type Place, type StreamSettings } from "./stream.ts";
 import {
   type Envelope,
@@ -67,9 +68,8 @@ export class NatsBus implements Bus {
   #window = 0; // The time in milliseconds within which the servers know a message again.
   #publishAt = 0; // The message up to which is to be read before the flight is published.
   #appended = 0;
-  #state: BusState = "connected"; // As the listener was told.
-  #latest: BusState = "connected"; // As it will have been told.
-  #patience: ReturnType<typeof setTimeout> | undefined;
+  readonly #standing: Standing; // As the listener will have been told.
+  #state: BusState = "connected"; // As it was told.
   #complaint = ""; // What was logged last, since all was well.
   #recheck: (why: string) => void = () => {};
 
@@ -87,6 +87,7 @@ export class NatsBus implements Bus {
     this.engine = engineOf(settings);
     this.#settings = settings;
     this.#options = options;
+    this.#standing = new Standing(settings.patience_seconds, (state) => this.#tell(state));
     this.#session = Promise.resolve(session);
     this.#reader = new Reader(settings.name, past, {
       receive: (sequence, time, payload) => this.#receive(sequence, time, payload),
@@ -135,7 +136,7 @@ export class NatsBus implements Bus {
 
   #halt(): void {
     this.#stopping.abort(new Error("the bus stops"));
-    clearTimeout(this.#patience);
+    this.#standing.settle();
     this.#reader.close();
     this.#session.then((session) => session.close(), () => {});
   }
@@ -154,7 +155,7 @@ export class NatsBus implements Bus {
         await pause(RETRY_MILLISECONDS, this.#stopping.signal);
       }
       if (this.#stopped) return;
-      this.#tell("reconnecting");
+      this.#standing.become("reconnecting");
       this.#session = Session.open(this.#options, this.#stopping.signal);
     }
   }
@@ -177,7 +178,7 @@ export class NatsBus implements Bus {
         await pause(RETRY_MILLISECONDS, this.#stopping.signal);
       } finally {
         over.abort();
-        this.#tell("reconnecting");
+        this.#standing.become("reconnecting");
         this.#reader.close();
         this.#open = null;
       }
@@ -213,7 +214,7 @@ export class NatsBus implements Bus {
     if (this.#flight && this.#publishAt === 0) {
       await this.#stored(this.#flight, session, broke); // Else nothing gets on.
     }
-    this.#tell("connected");
+    this.#standing.become("connected");
     this.#reader.begin();
     this.#noticePresent();
   }
@@ -348,19 +349,11 @@ export class NatsBus implements Bus {
       { version, known: VERSION },
     );
     this.#lose(`version ${version} of the wire format`);
-    this.#tell("lost");
+    this.#standing.become("lost");
     this.#halt();
   }
 
   #tell(state: BusState): void {
-    if (this.#stopped) return;
-    if (state === "connected") clearTimeout(this.#patience);
-    if (state === this.#latest || state === "reconnecting" && this.#latest === "lost") return;
-    if (state === "reconnecting") {
-      const milliseconds = this.#settings.patience_seconds * 1000;
-      this.#patience = setTimeout(() => this.#tell("lost"), milliseconds);
-    }
-    this.#latest = state;
     this.#outbox.push(() => {
       this.#state = state;
       this.#listener!.stateChanged(state);

@@ -268,6 +268,33 @@ for (const [amount, more] of [["as much as", 0], ["more than", 3]] as const) {
   });
 }
 
+test("a batch that the stream lost with its end is said again, after the loss for who heard it before", async () => {
+  await using server = await NatsServer.start();
+  await using wire = new Wire(server.port);
+  await using speakers = await startAll([wire.url, server.url]);
+  const [alice, bob] = speakers.all;
+  await alice.say("first");
+  await bob.hears("first");
+  await server.copyStore();
+  wire.deaf = true;
+  const said = alice.say("own");
+  await bob.hears("own");
+  wire.cut();
+  await server.stop();
+  await server.restoreStore();
+  await server.restart();
+  await bob.loses();
+  wire.mend();
+  await said;
+  await bob.say("last");
+  await alice.hears("last");
+  const toldTo = ({ told }: Speaker) =>
+    told.filter(({ kind }) => kind !== "state").map(({ text }) => text);
+  assertEquals(toldTo(alice), ["first", "own", "last"]);
+  const lost = "the stream has lost its end, 2 to 2";
+  assertEquals(toldTo(bob), ["first", "own", lost, "own", "last"]);
+});
+
 test("a paused bus delivers nothing, is not taken for silent, and loses nothing", async () => {
   await using server = await NatsServer.start();
   await using speakers = await startAll([server.url, server.url]);
