@@ -1,9 +1,9 @@
 /**
- * The hub: rooms and their members, one order a room, and nobody held up.
+ * The hub relays messages within rooms. Each room has one order, and no slow member holds up the others.
  *
- * The hub is plain data and synchronous methods. It knows nothing of sockets, configuration, logs or
- * metrics: a transport hands it a {@link Connection} for each open client and calls
- * {@link Hub.publish} and {@link Hub.leave}; {@link HubOptions.onLeave} and its siblings tell others.
+ * The hub consists of plain data and synchronous methods. It does not depend on sockets, configuration,
+ * logs or metrics. A transport hands it a {@link Connection} for each open client and calls
+ * {@link Hub.publish} and {@link Hub.leave}. Callbacks such as {@link HubOptions.onLeave} report events.
  *
  * @module
  */
@@ -41,22 +41,22 @@ export type { HubOptions, HubStats, SharedOrder, ShutdownReport } from "./hub/op
 export type { Batch, Frames, Order, Ordered, Section } from "./hub/order.ts";
 export { cut, MOST_HEAD_BYTES, payloadBytesOf } from "./hub/order.ts";
 
-/** Members that are told to go away, some at a time, so that they do not all come back at once. */
+/** Members that are disconnected a few at a time, so that they do not all reconnect at once. */
 export interface Parting {
-  /** How many there are. */
+  /** The number of members. */
   readonly count: number;
-  /** Tells the next so many of them, in random order. */
+  /** Disconnects the next `count` members, in random order. */
   next(count: number): void;
 }
 
 /**
  * Relays every message to every member of the sender's room, in one order for all of them.
  *
- * A room is there as long as somebody is in it, or some of its past is kept. Messages that come in during one turn of the event loop are queued and leave together at its end, as
- * one batch, or as several of a bounded size, one a turn. A member that does not take them as fast is
- * fed at its own pace, and evicted once it is too far behind; the others do not wait for it. A sender
- * with too much waiting is not read from for a while, or, where the transport cannot stop that, evicted.
- * Rooms have nothing in common but the memory for what waits.
+ * A room exists while it has members or history. Messages that arrive during one turn of the event loop
+ * are queued and sent together at its end, as one batch or as several of a bounded size, one per turn. A
+ * member that cannot keep up is fed at its own pace and evicted once it is too far behind. The others do
+ * not wait for it. If too many messages of one sender are waiting, the hub pauses reading from it, or
+ * evicts it where the transport cannot pause. Rooms share nothing but the memory for waiting messages.
  *
  * @example
  * ```ts
@@ -121,7 +121,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   >;
   readonly #report = { closed: 0, terminated: 0 };
 
-  /** Makes a hub without members. */
+  /** Creates a hub without members. */
   constructor(options: HubOptions<Message, Data>) {
     this.#options = options;
     const { echo = true, maxBatchDeliveries = Infinity, slowClient = "disconnect" } = options;
@@ -158,7 +158,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       : null;
   }
 
-  /** Whether what decides a shared order answers; while it does not, nothing that is taken in gets on. */
+  /** Whether the shared order responds. While it does not, accepted messages stay in the queue. */
   orderAnswers = true;
 
   /** The number of members. */
@@ -167,8 +167,9 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Makes an open client a member of its room. It receives what it wants of the history, what is queued
-   * already, and everything that is published there from now on. In a hub that is closing it is told to go away like the others.
+   * Makes an open client a member of its room. It receives the history that it asked for, the messages
+   * that are already queued, and everything that is published in the room from now on. A hub that is
+   * closing disconnects it along with the others.
    */
   join(connection: Connection<Data>): Member {
     const room = this.#rooms.get(connection.room) ?? this.#open(connection.room);
@@ -180,10 +181,10 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Takes in a message for all members of the sender's room. What comes from a member that has left, or
-   * while the hub is closing, is ignored.
+   * Accepts a message for all members of the sender's room. Messages from a member that has left are
+   * ignored, and so are all messages while the hub is closing.
    *
-   * @param bytes The size of the payload; for text that of its UTF-8 form.
+   * @param bytes The size of the payload; for text, the size in UTF-8.
    */
   publish(from: Member, message: Message, bytes: number): void {
     const sender = from as Tracked<Message, Data>;
@@ -195,8 +196,10 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Takes in a message of somebody who is no member: what was said of {@link Hub.publish}, but that too large a
-   * message is the caller's to refuse, and that the sender is told what became of it.
+   * Accepts a message from a sender that is not a member. The caller must have refused messages that are
+   * too large.
+   *
+   * @returns A promise for the outcome, which resolves once it is known.
    */
   async post({ room, address, message, bytes }: Post<Message>): Promise<Posted> {
     const now = this.#now();
@@ -214,14 +217,14 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     return this.#history !== null || this.#rooms.has(room);
   }
 
-  /** Takes the next batch of the shared order, which is delivered like one of the hub's own. */
+  /** Accepts the next batch of the shared order and delivers it like one of the hub's own. */
   deliver(batch: Batch, own: boolean, ageMilliseconds: number): void {
     this.#courier!.arrive(batch, own, this.#now() - ageMilliseconds);
   }
 
   /**
-   * Ends all memberships at once, and forgets the history, since what follows would not be what was promised.
-   * Their connections are ended when it is their turn, and are given nothing more until then.
+   * Ends all memberships at once and discards the history, because there would be a gap before whatever
+   * follows. The connections receive nothing more. {@link Parting.next} ends them.
    */
   expel(ending: Ending & Eviction): Parting {
     const members = [...this.#members()];
@@ -235,7 +238,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     return part(members, ({ connection }) => connection.evict(ending));
   }
 
-  /** Forgets the batch that is on its way to the shared order, and what its senders may have said after it. */
+  /** Discards the batch that is on its way to the shared order, and all messages queued behind it. */
   giveUp(): void {
     this.#courier!.giveUp();
     for (const room of this.#rooms.values()) {
@@ -245,14 +248,17 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     }
   }
 
-  /** Prepares to tell all members to go away, before {@link Hub.close}. Who is not told yet is served as ever. */
+  /**
+   * Prepares to disconnect all members gradually before {@link Hub.close}. Members that have not been
+   * disconnected yet are served as usual.
+   */
   dismiss(): Parting {
     return part([...this.#members()], (member) => member.room.dismiss(member));
   }
 
   /**
-   * Evicts the members whose time is over, and lets go of what is too old; for who owns a clock to call now and
-   * then.
+   * Evicts members whose admission has expired and discards history that is too old. The caller has to
+   * call this periodically.
    */
   expire(unixMilliseconds: number): void {
     const now = this.#now();
@@ -264,8 +270,8 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Ends a membership. Every removal passes here; calls after the first do nothing, so a transport may
-   * report an end as often as its platform does.
+   * Ends a membership. Every removal goes through here. Calls after the first do nothing, so a transport
+   * may report an end as often as its platform does.
    */
   leave(left: Member, cause: Cause): void {
     const member = left as Tracked<Message, Data>;
@@ -284,9 +290,9 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Takes in nothing more, sends what is queued, and then tells every member to go away.
+   * Stops accepting messages, sends those that are queued, and then starts to close every connection.
    *
-   * @returns A promise for the moment when the last member has left, which {@link Hub.terminate} brings about.
+   * @returns A promise that resolves when the last member has left. {@link Hub.terminate} removes the rest.
    */
   close(): Promise<void> {
     if (!this.#closed) {
@@ -298,7 +304,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   }
 
   /**
-   * Removes the members that have not gone away after {@link Hub.close}.
+   * Removes the members that are still connected after {@link Hub.close}.
    *
    * @returns How the members left since then.
    */
@@ -311,7 +317,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     return { ...this.#report };
   }
 
-  /** Takes a snapshot of the numbers; asks each member for its backlog. */
+  /** Takes a snapshot of the numbers, which reads the backlog of each member. */
   stats(): HubStats {
     let backlogBytes = 0;
     let backlogBytesMax = 0;

@@ -16,7 +16,7 @@ import {
 } from "./testing/hub_model.ts";
 import { endOfTurn, until } from "./testing/wait.ts";
 
-/** The time that passes between two looks at the clock. */
+/** The time that passes between two readings of the clock, in milliseconds. */
 const LOOK_MILLISECONDS = 50;
 
 function setUp(changes: Partial<HubOptions<string, string>> = {}) {
@@ -41,12 +41,12 @@ function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   return { hub, join, left, batches: () => batches };
 }
 
-/** Waits until a hub has sent all that is queued. */
+/** Waits until a hub has sent all queued messages. */
 async function flushed(hub: Hub<string, string>): Promise<void> {
   await until(() => hub.stats().queuedMessages === 0, "the queue to be sent");
 }
 
-Deno.test("Hub relays a message to every member, the sender included", async () => {
+Deno.test("Hub relays a message to every member, including the sender", async () => {
   const { hub, join } = setUp();
   const alice = join("alice"), bob = join("bob");
   hub.publish(alice.member, "hello", 5);
@@ -66,7 +66,7 @@ Deno.test("Hub sends the messages of one turn as one batch", async () => {
   assertEquals(alice.connection.heard, ["1", "2", "3"]);
 });
 
-Deno.test("Hub without echo leaves out the sender, and changes nothing else", async () => {
+Deno.test("Hub without echo omits the sender and changes nothing else", async () => {
   const { hub, join } = setUp({ echo: false, maxBatchDeliveries: Infinity });
   const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
   for (
@@ -82,7 +82,7 @@ Deno.test("Hub without echo leaves out the sender, and changes nothing else", as
   assertEquals([deliveries, sentBytes], [8, 16]);
 });
 
-Deno.test("Hub that drops puts a slow member at the head, and the gap is one piece", async () => {
+Deno.test("Hub that drops messages moves a slow member to the head and leaves a single gap", async () => {
   const { hub, join, left } = setUp({ slowClient: "drop" });
   const alice = join("alice"), cathy = join("cathy");
   for (const [held, message] of [[200, "1"], [202, "2"], [0, "3"], [100, "4"]] as const) {
@@ -95,7 +95,7 @@ Deno.test("Hub that drops puts a slow member at the head, and the gap is one pie
   assertEquals([left, hub.stats().droppedMessages, hub.stats().deliveries], [[], 2, 6]);
 });
 
-Deno.test("Hub gives a member one second's worth of messages, and evicts one that sends more", async () => {
+Deno.test("Hub accepts one second's worth of messages and evicts a member that sends more", async () => {
   const { hub, join, left } = setUp({ maxMessagesPerSecond: 3 });
   const alice = join("alice"), bob = join("bob");
   for (let i = 0; i < 3; i++) hub.publish(alice.member, "a", 1);
@@ -105,7 +105,7 @@ Deno.test("Hub gives a member one second's worth of messages, and evicts one tha
   assertEquals(alice.connection.heard, ["a", "a", "a", "b", "b", "b"]);
 });
 
-Deno.test("Hub ignores what comes from a member that has left", async () => {
+Deno.test("Hub ignores messages from a member that has left", async () => {
   const { hub, join } = setUp();
   const alice = join("alice"), bob = join("bob");
   hub.leave(bob.member, "closed");
@@ -115,7 +115,7 @@ Deno.test("Hub ignores what comes from a member that has left", async () => {
   assertEquals(hub.stats().messages, 0);
 });
 
-Deno.test("Hub relays what a member sent before it left", async () => {
+Deno.test("Hub relays messages that a member sent before it left", async () => {
   const { hub, join } = setUp();
   const alice = join("alice"), bob = join("bob");
   hub.publish(bob.member, "bye", 3);
@@ -136,7 +136,7 @@ Deno.test("Hub evicts a slow member and the others lose nothing", async () => {
   assertEquals([cathy.connection.heard, bob.connection.heard], [[], ["hello"]]);
 });
 
-Deno.test("Hub sends a burst in batches of a bounded size, one a turn, in order", async () => {
+Deno.test("Hub sends a burst in order, in batches of a bounded size, one per turn", async () => {
   const { hub, join, batches } = setUp();
   const alice = join("alice"), bob = join("bob");
   const burst = Array.from({ length: 14 }, (_, i) => `${i}`);
@@ -148,7 +148,7 @@ Deno.test("Hub sends a burst in batches of a bounded size, one a turn, in order"
   assertEquals([batches(), hub.stats().queuedMessages], [3, 0]);
 });
 
-Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", async () => {
+Deno.test("Hub bounds the bytes of a batch but never splits or blocks a message", async () => {
   const hub = new Hub<number, number[]>({
     encode: (messages) => ({
       all: [messages],
@@ -165,7 +165,7 @@ Deno.test("Hub bounds a batch in bytes, but never splits or stops a message", as
   assertEquals(connection.heard, [[1e6], [1e5, 1e5], [1e5], [1e6]]);
 });
 
-Deno.test("Hub evicts a sender whose waiting messages are too many deliveries, and forgets them", async () => {
+Deno.test("Hub evicts a sender whose waiting messages need too many deliveries", async () => {
   const { hub, join, left } = setUp();
   const alice = join("alice"), bob = join("bob");
   for (let i = 0; i <= 2 ** 20; i++) hub.publish(bob.member, "", 0);
@@ -175,7 +175,7 @@ Deno.test("Hub evicts a sender whose waiting messages are too many deliveries, a
   assertEquals(alice.connection.heard, ["hello"]);
 });
 
-Deno.test("Hub that has too much waiting in all evicts the sender that has most of it", async () => {
+Deno.test("Hub with too much waiting in total evicts the sender with the most", async () => {
   const { hub, join, left } = setUp({ maxMessageBytes: 2 ** 20 });
   const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
   hub.publish(alice.member, "hello", 5);
@@ -210,7 +210,7 @@ Deno.test("Hub keeps a member whose backlog is exactly at the limit", async () =
   assertEquals(alice.connection.heard, ["hello"]);
 });
 
-Deno.test("Hub evicts a member that sends too big a message, and does not relay it", async () => {
+Deno.test("Hub evicts a member that sends too large a message and does not relay it", async () => {
   const { hub, join, left } = setUp();
   const alice = join("alice"), bob = join("bob");
   hub.publish(alice.member, "ten bytes!", 10);
@@ -221,7 +221,7 @@ Deno.test("Hub evicts a member that sends too big a message, and does not relay 
   assertEquals(bob.connection.heard, ["ten bytes!"]);
 });
 
-Deno.test("Hub evicts a member that sends and may only listen, and relays nothing of it", async () => {
+Deno.test("Hub evicts a member that sends but may only listen and relays none of its messages", async () => {
   const { hub, join, left } = setUp();
   const alice = join("alice");
   const connection = new FakeConnection("bob");
@@ -236,7 +236,7 @@ Deno.test("Hub evicts a member that sends and may only listen, and relays nothin
   assertEquals(alice.connection.heard, ["to all"]);
 });
 
-Deno.test("Hub evicts the members whose time is over, at the time that it is given", () => {
+Deno.test("Hub evicts expired members, by the time that the caller passes", () => {
   const { hub, left } = setUp();
   const join = (peer: string, expires: number) => {
     const connection = new FakeConnection(peer);
@@ -255,7 +255,7 @@ Deno.test("Hub evicts the members whose time is over, at the time that it is giv
   assertEquals([hub.size, hub.stats().evictions.expired], [1, 2]);
 });
 
-Deno.test("Hub counts a member that leaves more than once exactly once, under the first cause", () => {
+Deno.test("Hub counts a member that leaves several times only once, under the first cause", () => {
   const { hub, join, left } = setUp();
   const alice = join("alice");
   hub.leave(alice.member, "idle");
@@ -314,7 +314,7 @@ Deno.test("Hub counts messages, deliveries and bytes", async () => {
   });
 });
 
-Deno.test("Hub sends what is queued before it tells its members to go away", async () => {
+Deno.test("Hub sends queued messages before it closes its members' connections", async () => {
   const { hub, join } = setUp();
   const alice = join("alice");
   hub.publish(alice.member, "last", 4);
@@ -329,7 +329,7 @@ Deno.test("Hub sends what is queued before it tells its members to go away", asy
   assertEquals(alice.connection.heard, ["last"]);
 });
 
-Deno.test("Hub that closes tells a member that joins late to go away, and waits for it", async () => {
+Deno.test("Hub that is closing also closes the connection of a late member and waits for it", async () => {
   const { hub, join } = setUp();
   const alice = join("alice");
   const closed = hub.close();
@@ -341,7 +341,7 @@ Deno.test("Hub that closes tells a member that joins late to go away, and waits 
   await hub.close();
 });
 
-Deno.test("Hub terminates the members that have not gone away", async () => {
+Deno.test("Hub terminates members that are still connected", async () => {
   const { hub, join, left } = setUp();
   join("alice");
   const closed = hub.close();
@@ -352,13 +352,13 @@ Deno.test("Hub terminates the members that have not gone away", async () => {
   assertEquals(hub.size, 0);
 });
 
-/** A real hub as the model's steps see it. */
+/** A real hub behind the interface of the model's steps. */
 class RealHub implements Subject {
   readonly #setup: ReturnType<typeof setUp>;
   readonly #members: ReturnType<ReturnType<typeof setUp>["join"]>[] = [];
 
   constructor(policy: Policy) {
-    this.#setup = setUp({ ...policy, maxBatchDeliveries: Infinity }); // One batch a turn.
+    this.#setup = setUp({ ...policy, maxBatchDeliveries: Infinity }); // One batch per turn.
   }
 
   join(): void {
@@ -399,7 +399,7 @@ class RealHub implements Subject {
   }
 }
 
-Deno.test("Hub does what a list would do, whatever happens, under any policy", async () => {
+Deno.test("Hub always does what a simple list would do, under any policy", async () => {
   const seen = { slow: 0, dropped: 0, unechoed: 0 };
   const run = async (policy: Policy, steps: Step[]) => {
     const hub = new RealHub(policy), model = new HubModel(policy);

@@ -1,5 +1,5 @@
 /**
- * What has its place in an order that others decide, and is yet to be delivered.
+ * Messages that have their place in the shared order and are yet to be delivered.
  *
  * @module
  */
@@ -9,35 +9,35 @@ import type { Frames } from "./order.ts";
 import { type BatchBounds, MESSAGE_BYTES } from "./queue.ts";
 import type { Sum } from "./source.ts";
 
-/** Messages that arrived, or were put together, as one. */
+/** Messages that arrived together or were joined afterwards. */
 export interface Piece extends Frames {
-  /** The bytes of their payloads. */
+  /** The total size of their payloads in bytes. */
   readonly payloadBytes: number;
-  /** The origin of each, as far as it is a member here; `null` if that does not matter. */
+  /** The origin of each message if its sender is a member of this hub; `null` if origins do not matter. */
   readonly origins: readonly Origin[] | null;
   /** When they got their places in the order, in milliseconds. */
   readonly time: number;
 }
 
-/** What is here waits this share of the time that a delivery takes for what is on its way, at most so long. */
+/** How long arrived messages wait for more: a share of the time that a delivery takes, up to a limit. */
 const SHARE = 1 / 4, LONGEST_WAIT_MILLISECONDS = 10;
 
-/** Pieces that are further apart in time are not put together, so that the history can tell them apart. */
+/** Pieces that are further apart in time are not joined, so that the history can tell them apart. */
 const LONGEST_SPAN_MILLISECONDS = 500;
 
 /** The pieces that have arrived, in their order. */
 export class Arrivals {
   /** The number of their messages. */
   messages = 0;
-  /** The memory that they take up. */
+  /** Their size in memory, in bytes. */
   bytes = 0;
-  /** The time in milliseconds that the last delivery took. */
+  /** The duration of the last delivery, in milliseconds. */
   deliveryMilliseconds = 0;
   readonly #sum: Sum;
   #pieces: Piece[] = [];
-  #since: number | null = null; // When it was first asked whether the first piece waits.
+  #since: number | null = null; // The time of the first mayWait() call for the first piece.
 
-  /** Begins empty; its bytes are also counted in a sum, if there is one. */
+  /** Creates an empty collection whose bytes are also added to `sum`. */
   constructor(sum: Sum = { bytes: 0 }) {
     this.#sum = sum;
   }
@@ -49,8 +49,8 @@ export class Arrivals {
   }
 
   /**
-   * Takes the first piece, and with it as many as the bounds allow: a copy of their frames costs less than
-   * one more write to each member.
+   * Takes the first piece and joins as many of the following ones as the bounds allow. Copying their
+   * frames costs less than one more write to each member.
    */
   take(bounds: BatchBounds): Piece {
     const [{ time }] = this.#pieces;
@@ -68,7 +68,7 @@ export class Arrivals {
     return join(this.#pieces.splice(0, count));
   }
 
-  /** Forgets all. */
+  /** Discards all pieces. */
   clear(): void {
     this.#pieces = [];
     this.#count(-this.messages, -this.bytes);
@@ -76,8 +76,8 @@ export class Arrivals {
   }
 
   /**
-   * Tells whether what is here may wait for what is on its way: to a crowd one delivery costs as much time
-   * as many round trips, and delivering both together costs half.
+   * Tells whether the pieces may wait for messages that are on their way. One delivery to many members
+   * takes as long as many round trips, so one joint delivery costs half as much as two.
    *
    * @param at The time in milliseconds.
    */
@@ -94,7 +94,7 @@ export class Arrivals {
   }
 }
 
-/** Who sent what another relay took in: no member here. */
+/** The origin of messages from other relays, which no member of this hub sent. */
 const STRANGER: Origin = { sender: null, bytes: 0 };
 
 function join(pieces: Piece[]): Piece {

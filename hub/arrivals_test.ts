@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Arrivals, type Piece } from "./arrivals.ts";
 import { MESSAGE_BYTES } from "./queue.ts";
 
-/** So many messages of one byte in frames of three, each with the given number in it. */
+/** Makes a piece with messages of one byte in frames of three bytes, each containing the given number. */
 function piece(number: number, messages: number, origins: Piece["origins"] = null): Piece {
   return {
     frames: new Uint8Array(3 * messages).fill(number),
@@ -15,7 +15,7 @@ function piece(number: number, messages: number, origins: Piece["origins"] = nul
 
 const EVERYTHING = { bytes: Infinity, messages: Infinity };
 
-Deno.test("Arrivals puts together what arrived, in its order", () => {
+Deno.test("Arrivals joins pieces in the order in which they arrived", () => {
   const arrivals = new Arrivals();
   arrivals.push(piece(1, 2));
   arrivals.push(piece(2, 1));
@@ -30,14 +30,14 @@ Deno.test("Arrivals puts together what arrived, in its order", () => {
   assertEquals([arrivals.messages, arrivals.bytes], [0, 0]);
 });
 
-Deno.test("Arrivals does not copy a piece that is alone", () => {
+Deno.test("Arrivals does not copy a single piece", () => {
   const arrivals = new Arrivals();
   const only = piece(1, 2);
   arrivals.push(only);
   assert(arrivals.take(EVERYTHING) === only);
 });
 
-Deno.test("Arrivals takes as many pieces as the bounds allow, and one in any case", () => {
+Deno.test("Arrivals takes as many pieces as the bounds allow, but at least one", () => {
   const arrivals = new Arrivals();
   for (const number of [1, 2, 3, 4]) arrivals.push(piece(number, 2));
   const cost = 2 * (1 + MESSAGE_BYTES);
@@ -46,7 +46,7 @@ Deno.test("Arrivals takes as many pieces as the bounds allow, and one in any cas
   assertEquals(arrivals.take({ bytes: 1, messages: 1 }).frames[0], 4);
 });
 
-Deno.test("Arrivals knows the origins of one's own messages between those of others", () => {
+Deno.test("Arrivals keeps the origins of the relay's own messages among those of others", () => {
   const arrivals = new Arrivals();
   const own = { sender: "alice", bytes: 1 };
   arrivals.push(piece(1, 2));
@@ -55,7 +55,7 @@ Deno.test("Arrivals knows the origins of one's own messages between those of oth
   assertEquals(origins!.map(({ sender }) => sender), [null, null, "alice"]);
 });
 
-Deno.test("Arrivals wait for what is on its way a quarter of what a delivery takes, and not again", () => {
+Deno.test("Arrivals wait for more messages for a quarter of a delivery's duration, and only once", () => {
   const arrivals = new Arrivals();
   arrivals.deliveryMilliseconds = 8;
   arrivals.push(piece(1, 1));

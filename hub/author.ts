@@ -1,5 +1,5 @@
 /**
- * Those whose messages wait for their place in the order: members, and guests.
+ * The senders whose messages wait for their place in the order: members and guests.
  *
  * @module
  */
@@ -7,35 +7,36 @@
 import type { Line } from "./queue.ts";
 import type { Room } from "./room.ts";
 
-/** Somebody who has sent a message. */
+/** A sender of messages. */
 export abstract class Author<Message, Data> {
   /** Its messages that wait for their place in the order; `null` if it has never sent one. */
   line: Line<Message, Author<Message, Data>> | null = null;
-  /** The time at which it was last seen to flood. */
+  /** The time at which it was last found flooding. */
   floodedAt = -Infinity;
 
-  /** Makes somebody who has sent nothing yet. */
+  /** Creates a sender that has not sent anything yet. */
   constructor(
-    /** Where it is. */
+    /** The room that it sends to. */
     readonly room: Room<Message, Data>,
   ) {}
 
-  /** Is told that a message has its place in the order. */
+  /** Called when a message gets its place in the order. */
   placed(): void {}
 }
 
 /**
- * What became of a message of a guest: it has its place in the order; or it has not, because its address sends
- * too many, too much waits, the relay is shutting down, or it is cut off from its cluster. A message that was
- * under way when the cluster was lost may still get its place.
+ * The outcome of a guest's message. `placed` means that the message has its place in the order. Otherwise
+ * the address sends too many messages (`rate`), too much is waiting (`full`), the relay is shutting down
+ * (`shutdown`), or it has lost its cluster (`cluster`). A message that was under way when the cluster was
+ * lost may still get its place.
  */
 export type Posted = "placed" | "rate" | "full" | "shutdown" | "cluster";
 
-/** Somebody who sends one message without being a member. */
+/** A sender of one message that is not a member. */
 export class Guest<Message, Data> extends Author<Message, Data> {
   readonly #outcome = Promise.withResolvers<Posted>();
 
-  /** Resolves with what became of the message. */
+  /** A promise for the outcome of the message. */
   get outcome(): Promise<Posted> {
     return this.#outcome.promise;
   }
@@ -44,7 +45,7 @@ export class Guest<Message, Data> extends Author<Message, Data> {
     this.settle("placed");
   }
 
-  /** Says what became of the message; calls after the first do nothing. */
+  /** Sets the outcome of the message. Calls after the first do nothing. */
   settle(outcome: Posted): void {
     this.#outcome.resolve(outcome);
   }

@@ -1,5 +1,5 @@
 /**
- * The contract between the hub and a transport: what each gives the other for a connected client.
+ * The contract between the hub and a transport for a connected client.
  *
  * @module
  */
@@ -20,16 +20,16 @@ export const EVICTIONS = [
   "error",
 ] as const;
 
-/** One cause for which the relay removes a member. */
+/** A cause for which the relay removes a member. */
 export type Eviction = typeof EVICTIONS[number];
 
 /**
- * The cause for which a member left: it closed the connection with a close frame, the relay evicted it,
- * or it was still there when the time for a shutdown was over.
+ * The cause for which a member left. It closed the connection with a close frame, the relay evicted it,
+ * or it was still connected when the time for the shutdown was up.
  */
 export type Cause = "closed" | Eviction | "terminated";
 
-/** The causes for which the hub itself ends a connection; a transport knows the close frame of each. */
+/** The causes for which the hub itself ends a connection. A transport has a close frame for each. */
 export type Ending =
   | "shutdown"
   | "slow"
@@ -40,72 +40,72 @@ export type Ending =
   | "gap"
   | "cluster";
 
-/** A transport's side of one open client. No method waits, and none may call back into the hub. */
+/** The transport's side of one open client. No method blocks, and none may call back into the hub. */
 export interface Connection<Data> {
-  /** The other end as the logs name it, for example `192.0.2.7:51034`. */
+  /** The client's address as it appears in the logs, for example `192.0.2.7:51034`. */
   readonly peer: string;
   /** The room that the client is in. */
   readonly room: string;
-  /** What it wants to hear of the history first; `null` for nothing. */
+  /** The part of the history that it receives first; `null` for none. */
   readonly replay: Replay | null;
-  /** Whether the client may send messages; one that sends all the same is evicted for its `role`. */
+  /** Whether the client may send messages. If not, the first one gets it evicted with the cause `role`. */
   readonly mayTalk: boolean;
-  /** When its membership ends at the latest, in milliseconds of Unix time; `Infinity` for never. */
+  /** When its membership expires, in milliseconds of Unix time; `Infinity` for never. */
   readonly expires: number;
-  /** Returns how many bytes the relay still holds for this client. */
+  /** Returns how many bytes the transport still holds for this client. */
   backlog(): number;
   /** Queues data for sending. */
   write(data: Data): void;
-  /** Starts to end the connection with a close frame, behind everything that was written before. */
+  /** Starts the closing handshake after everything that was written before. */
   close(ending: Ending): void;
-  /** Ends the connection as soon as the transport can; the close frame arrives if nothing is in its way. */
+  /** Ends the connection as soon as possible. The close frame arrives only if no data is ahead of it. */
   evict(ending: Ending): void;
-  /** Ends the connection at once and without a close frame, where the transport can. */
+  /** Ends the connection at once, without a close frame if the transport supports that. */
   terminate(): void;
-  /** Stops reading from the client, whose messages come faster than they can be passed on. */
+  /** Stops reading from the client because its messages arrive faster than they can be relayed. */
   pause?(): void;
-  /** Reads from the client again. */
+  /** Resumes reading from the client. */
   resume?(): void;
-  /** Is told, once, that the client is no longer a member. */
+  /** Called once, when the client is no longer a member. */
   left?(): void;
 }
 
-/** The messages of one batch as a transport writes them. */
+/** The messages of one batch in the form that a transport writes. */
 export interface Encoded<Data> {
   /** The pieces to write, in order, for all messages. */
   readonly all: readonly Data[];
-  /** Returns the pieces for the messages from index `from` up to, but without, `to`. */
+  /** Returns the pieces for the messages from index `from` up to, but not including, `to`. */
   slice(from: number, to: number): readonly Data[];
-  /** Returns the bytes of the payloads of the same. */
+  /** Returns the total payload size of the same messages in bytes. */
   payloadBytes(from: number, to: number): number;
 }
 
-/** One connected client inside the hub, from {@link Hub.join} until it has left. */
+/** A connected client inside the hub, from {@link Hub.join} until it has left. */
 export interface Member {
-  /** The other end as the logs name it. */
+  /** The client's address as it appears in the logs. */
   readonly peer: string;
 }
 
-/** A message of somebody who is no member. */
+/** A message from a sender that is not a member. */
 export interface Post<Message> {
   /** The room. */
   readonly room: string;
-  /** The address that it comes from. */
+  /** The sender's address. */
   readonly address: string;
   /** The message. */
   readonly message: Message;
-  /** The size of its payload; for text that of its UTF-8 form. */
+  /** The size of its payload; for text, the size in UTF-8. */
   readonly bytes: number;
 }
 
-/** The hub's side of a connected client: all that a transport calls. */
+/** The hub's side of a connected client: the methods that a transport calls. */
 export interface Membership<Message, Data> {
   /** Makes an open client a member. */
   join(connection: Connection<Data>): Member;
-  /** Takes in a message from a member; `bytes` is the size of its payload, for text that of its UTF-8 form. */
+  /** Accepts a message from a member. `bytes` is the size of its payload; for text, the size in UTF-8. */
   publish(sender: Member, message: Message, bytes: number): void;
-  /** Ends a membership; calls after the first do nothing. */
+  /** Ends a membership. Calls after the first do nothing. */
   leave(member: Member, cause: Cause): void;
-  /** Takes in a message of an address that is no member, and resolves with what became of it. */
+  /** Accepts a message from a sender that is not a member, and resolves with the outcome. */
   post(post: Post<Message>): Promise<Posted>;
 }

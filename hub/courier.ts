@@ -1,6 +1,6 @@
 /**
- * The way of messages through an order that several relays share: what was taken in goes out in
- * batches, one at a time, and what comes back from there, with the batches of others, is delivered.
+ * The path of messages through an order that several relays share. Accepted messages go out in batches,
+ * one at a time. The batches that come back, this relay's and those of others, are delivered.
  *
  * @module
  */
@@ -21,8 +21,8 @@ import type { SharedSource } from "./shared_source.ts";
 import type { Sum, Tally } from "./source.ts";
 
 /**
- * While more than this has arrived and is yet to be delivered, no more is wanted. With one room that holds
- * the senders back; with many it must not come to that before the rooms that wait for somebody move on.
+ * The arrived bytes over which the shared order is paused until some have been delivered. With one room,
+ * this holds the senders back. With several, rooms that wait for a slow member must move on before.
  */
 const MAX_ARRIVED_BYTES = { oneRoom: 8 * 1024 * 1024, rooms: 64 * 1024 * 1024 };
 
@@ -32,23 +32,23 @@ interface Parcel<Message, Data> {
   readonly sent: readonly Queued<Message, Author<Message, Data>>[];
 }
 
-/** What a courier knows of its hub. */
+/** The options of {@link Courier}. */
 export interface CourierOptions<Message, Data> {
-  /** How messages travel. */
+  /** The shared order and how messages are encoded for it. */
   readonly shared: SharedOrder<Message, Data>;
   /** Whether a sender receives its own messages. */
   readonly echo: boolean;
   /** The rooms by name, all with a {@link SharedSource}. */
   readonly rooms: ReadonlyMap<string, Room<Message, Data>>;
-  /** Makes a room for what nobody is there to hear; without it that is dropped. */
+  /** Creates a room for messages that arrive for one without members; `null` to drop such messages. */
   open: ((name: string) => Room<Message, Data>) | null;
-  /** What has arrived in all rooms. */
+  /** The total of arrived messages in all rooms. */
   readonly arrived: Sum;
-  /** Gives a room a turn soon. */
+  /** Schedules a turn for a room. */
   wake(room: Room<Message, Data>): void;
 }
 
-/** Takes messages from rooms to the shared order and back. */
+/** Carries messages from rooms to the shared order and back. */
 export class Courier<Message, Data> {
   readonly #options: CourierOptions<Message, Data>;
   readonly #tally: Tally;
@@ -56,18 +56,18 @@ export class Courier<Message, Data> {
   #underway: Parcel<Message, Data>[] | null = null;
   #paused = false;
 
-  /** Begins with nothing under way. */
+  /** Creates a courier with nothing under way. */
   constructor(options: CourierOptions<Message, Data>, tally: Tally) {
     this.#options = options;
     this.#tally = tally;
   }
 
-  /** Takes note that something is queued in a room. */
+  /** Notes that a room has queued messages. */
   collect(room: Room<Message, Data>): void {
     this.#waiting.add(room);
   }
 
-  /** Sends out what is queued, if nothing is under way, and asks for more if there is space for it. */
+  /** Sends queued messages if nothing is under way, and resumes the shared order if there is space. */
   turn(): void {
     if (this.#paused && this.#options.arrived.bytes < this.#maxArrivedBytes / 2) {
       this.#paused = false;
@@ -76,7 +76,7 @@ export class Courier<Message, Data> {
     this.#send();
   }
 
-  /** Takes in the next batch of the order, which got its place at a time in milliseconds. */
+  /** Accepts the next batch of the order; `time` is when it got its place, in milliseconds. */
   arrive(batch: Batch, own: boolean, time: number): void {
     const { rooms, open, arrived, shared } = this.#options;
     const parcels = own ? this.#underway! : [];
@@ -86,13 +86,13 @@ export class Courier<Message, Data> {
       const room = parcel?.room ?? rooms.get(section.room) ?? open?.(section.room);
       if (room) this.#arrive(room, section, parcel?.sent ?? [], time);
     });
-    this.#send(); // Before what has arrived is delivered: this one is on its way meanwhile.
+    this.#send(); // Before this batch is delivered, so that the next one travels meanwhile.
     if (this.#paused || arrived.bytes <= this.#maxArrivedBytes) return;
     this.#paused = true;
     shared.order.pause();
   }
 
-  /** Forgets the batch that is under way. */
+  /** Discards the batch that is under way. */
   giveUp(): void {
     for (const { room, sent } of this.#underway ?? []) sourceOf(room).landed(sent.length);
     this.#underway = null;
@@ -113,7 +113,7 @@ export class Courier<Message, Data> {
       this.#waiting.delete(room);
       const source = sourceOf(room);
       if (source.queue.length > 0) this.#waiting.add(room);
-      if (sent.length === 0) continue; // They were of one who was sent away.
+      if (sent.length === 0) continue; // The sender was evicted.
       const frames = pack(sent.map(({ message }) => message));
       batch.push({ room: room.name, ...frames });
       parcels.push({ room, sent });
@@ -125,9 +125,9 @@ export class Courier<Message, Data> {
   }
 
   /**
-   * Takes a room's share of a batch, and of what earlier rooms have left of theirs.
+   * Takes a room's share of a batch, and of the space that earlier rooms did not use.
    *
-   * @returns `null` if there is no space any more.
+   * @returns `null` if there is no space left.
    */
   #take(
     room: Room<Message, Data>,
@@ -136,13 +136,13 @@ export class Courier<Message, Data> {
   ): Parcel<Message, Data>["sent"] | null {
     const source = sourceOf(room), { first } = source.queue;
     if (!first) return [];
-    // A message counts more in the queue than the head of its frame, unless it is the only one.
+    // In the queue, a message counts for more than its payload and frame head.
     const spare = MESSAGE_BYTES - MOST_HEAD_BYTES;
     if (costOf(first) > left + spare) return null;
     return source.send({ bytes: left / toServe + spare, messages: Infinity });
   }
 
-  /** Hands it to the room, in several pieces where it is more than the room delivers in one turn. */
+  /** Hands frames to a room, in several pieces if there are more than the room delivers in one turn. */
   #arrive(
     room: Room<Message, Data>,
     frames: Frames,
@@ -158,14 +158,14 @@ export class Courier<Message, Data> {
     }
     this.#options.wake(room);
     const keeps = this.#options.open !== null;
-    if (room.size === 0 && !keeps) return source.forget(); // Who joins later must hear nothing from before.
+    if (room.size === 0 && !keeps) return source.forget(); // Not for members that join later.
     const { messages: most } = room.batchBounds();
     for (let from = 0; from < frames.ends.length; from += most) {
       const piece = cut(frames, from, from + most);
       const own = sent.slice(from, from + most);
       source.arrive({
         ...piece,
-        // A copy, where it is kept: else what came in the same packet is kept with it.
+        // A view would keep the whole packet in memory for as long as the history lasts.
         frames: keeps ? piece.frames.slice() : piece.frames,
         payloadBytes: payloadBytesOf(piece),
         origins: this.#options.echo || own.length === 0
@@ -177,7 +177,7 @@ export class Courier<Message, Data> {
   }
 }
 
-/** All rooms of a hub are of one kind. */
+/** Returns the source of a room. All rooms of a hub have the same kind. */
 function sourceOf<Message, Data>({ source }: Room<Message, Data>): SharedSource<Message, Data> {
   return source as SharedSource<Message, Data>;
 }

@@ -3,7 +3,7 @@ import { type Batch, Hub } from "../hub.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
 import { endOfTurn } from "../testing/wait.ts";
 
-/** A hub whose order is decided by the test; each message is a frame of three bytes, written as text. */
+/** A hub whose order the test decides. Each message is a frame of three bytes, written as text. */
 function setUp() {
   const events: string[] = [];
   const batches: Batch[] = [];
@@ -52,7 +52,7 @@ const textOf = (batch: readonly { frames: Uint8Array }[]) =>
 
 const batchOf = (messages: string, room = "/"): Batch => [{ room, ...framesOf([...messages]) }];
 
-Deno.test("Hub writes batches of the shared order that arrived together as one", async () => {
+Deno.test("Hub joins batches of the shared order that arrived together", async () => {
   const { hub, events } = setUp();
   hub.deliver(batchOf("ab"), false, 0);
   hub.deliver(batchOf("c"), false, 0);
@@ -61,7 +61,7 @@ Deno.test("Hub writes batches of the shared order that arrived together as one",
   assertEquals(hub.stats().deliveries, 3);
 });
 
-Deno.test("Hub appends what is queued as soon as the batch before is back, and delivers that then", async () => {
+Deno.test("Hub appends queued messages when the previous batch is back, before it delivers that", async () => {
   const { hub, events, batches, alice } = setUp();
   hub.publish(alice, "a", 1);
   await endOfTurn();
@@ -72,7 +72,7 @@ Deno.test("Hub appends what is queued as soon as the batch before is back, and d
   assertEquals(events, ["a is appended", "bc is appended", "alice is given a"]);
 });
 
-Deno.test("Hub forgets a batch that is given up, and what its senders said after it", async () => {
+Deno.test("Hub discards a batch that is given up and the messages queued behind it", async () => {
   const { hub, events, join, alice } = setUp();
   hub.publish(alice, "a", 1);
   await endOfTurn();
@@ -85,7 +85,7 @@ Deno.test("Hub forgets a batch that is given up, and what its senders said after
   assertEquals(events, ["a is appended", "c is appended"]);
 });
 
-Deno.test("Hub holds up nobody where the shared order has something for a room that waits for its members", async () => {
+Deno.test("Hub does not hold up other rooms while a room of the shared order waits", async () => {
   const { hub, events, join } = setUp();
   for (const peer of ["slow", "slower"]) join(peer, "/stuck", 2000);
   join("bob", "/lively");

@@ -1,5 +1,5 @@
 /**
- * The guests of a hub: those whose messages are under way, and how many each address may still send.
+ * The guests of a hub: the senders whose messages are under way, and the rate limit of each address.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { Guest, type Posted } from "./author.ts";
 import { TokenBucket } from "./rate_limit.ts";
 import type { Room } from "./room.ts";
 
-/** Looks after those that send without being members. */
+/** The senders that are not members. */
 export class Guests<Message, Data> {
   readonly #rate: number | undefined;
   readonly #present = new Set<Guest<Message, Data>>();
   readonly #buckets = new Map<string, TokenBucket>(); // By address.
 
-  /** Begins without any; each address may send so many messages a second, without a number any. */
+  /** Creates an empty set. Each address may send `rate` messages per second; `undefined` for no limit. */
   constructor(rate: number | undefined) {
     this.#rate = rate;
   }
@@ -27,7 +27,7 @@ export class Guests<Message, Data> {
     return bucket.take(now);
   }
 
-  /** Makes a guest of a room, until it is known what became of its message. */
+  /** Adds a guest to a room until the outcome of its message is known. */
   enter(room: Room<Message, Data>): Guest<Message, Data> {
     const guest = new Guest(room);
     this.#present.add(guest);
@@ -35,7 +35,7 @@ export class Guests<Message, Data> {
     return guest;
   }
 
-  /** Gives up on all messages that have no place yet; those that are queued are forgotten. */
+  /** Settles all messages that have no place yet with `outcome`, and discards those that are queued. */
   refuse(outcome: Posted): void {
     for (const guest of this.#present) {
       if (guest.line) guest.room.source.queue.drop(guest.line);

@@ -1,26 +1,26 @@
 /**
- * The history: what the logs of all rooms keep of the past for those who come late or come back. It is
- * bounded over all rooms together, and the oldest goes first.
+ * The history: the past messages that the logs of all rooms keep for clients that join late or return.
+ * Its bounds apply to all rooms together. The oldest batch is discarded first.
  *
  * @module
  */
 
-/** How much of the past is kept. */
+/** The bounds of the history. */
 export interface Retention {
-  /** The bytes; each message counts 64 more than its payload. */
+  /** The size in bytes. Each message counts for 64 bytes more than its payload. */
   readonly bytes: number;
-  /** The age in milliseconds. */
+  /** The greatest age in milliseconds. */
   readonly milliseconds: number;
 }
 
-/** What a client asks for when it joins: at most the last so many messages, or those of the last milliseconds. */
+/** The history that a client asks for: up to `last` messages, or those of the last `milliseconds`. */
 export type Replay =
   | { readonly last: number }
   | { readonly milliseconds: number };
 
-/** A room, as far as the history knows it. */
+/** A room as the history sees it. */
 export interface Chronicle {
-  /** Lets go of the oldest batch that is history. */
+  /** Discards the oldest batch of the room's history. */
   forgetOldest(): void;
 }
 
@@ -30,12 +30,12 @@ interface Kept<Room> {
   readonly time: number;
 }
 
-/** How many forgotten entries may stand before the kept ones in the array. */
+/** How many discarded entries may precede the kept ones in the array. */
 const SLACK = 1024;
 
 /** The kept batches of all rooms, in the order of their delivery. */
 export class History<Room extends Chronicle> {
-  /** The bytes that are kept. */
+  /** The total size of the kept batches in bytes. */
   bytes = 0;
   readonly #bounds: Retention;
   readonly #forgot: (room: Room) => void;
@@ -43,9 +43,9 @@ export class History<Room extends Chronicle> {
   #first = 0;
 
   /**
-   * Makes an empty history.
+   * Creates an empty history.
    *
-   * @param forgot Is told of each room that has let go of something.
+   * @param forgot Called with a room after one of its batches was discarded.
    */
   constructor(bounds: Retention, forgot: (room: Room) => void) {
     this.#bounds = bounds;
@@ -57,14 +57,14 @@ export class History<Room extends Chronicle> {
     return this.#kept.length - this.#first;
   }
 
-  /** Keeps a batch that a room has put into its log. */
+  /** Adds a batch that a room has put into its log. */
   add(room: Room, bytes: number, time: number): void {
     this.#kept.push({ room, bytes, time });
     this.bytes += bytes;
     this.trim(time);
   }
 
-  /** Lets go of what is too old or too much; `now` is the time in milliseconds. */
+  /** Discards batches that exceed the bounds; `now` is the time in milliseconds. */
   trim(now: number): void {
     const { bytes, milliseconds } = this.#bounds;
     while (this.length > 0) {
@@ -73,12 +73,12 @@ export class History<Room extends Chronicle> {
     }
   }
 
-  /** Lets go of everything. */
+  /** Discards all batches. */
   clear(): void {
     while (this.length > 0) this.forgetOldest();
   }
 
-  /** Lets go of the oldest batch of all. */
+  /** Discards the oldest batch. */
   forgetOldest(): void {
     const { room, bytes } = this.#kept[this.#first++];
     this.bytes -= bytes;

@@ -10,7 +10,7 @@ import { MESSAGE_BYTES } from "./queue.ts";
 
 const MAX_BACKLOG_BYTES = 10_000;
 
-/** A hub with a history, whose time is moved on by the test. */
+/** A hub with a history and a clock that the test controls. */
 function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   const clock = { now: 0 };
   const hub = new Hub<string, string>({
@@ -27,7 +27,7 @@ function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   };
   const flushed = () => until(() => hub.stats().queuedMessages === 0, "the queue to be sent");
   const alice = join();
-  /** Says something of one byte, and lets it be delivered. */
+  /** Sends a message of one byte and waits for its delivery. */
   const say = async (...texts: string[]) => {
     for (const text of texts) hub.publish(alice.member, text, text.length);
     await flushed();
@@ -35,14 +35,14 @@ function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   return { hub, clock, join, say, flushed, alice };
 }
 
-/** Joins, and tells what was heard at once. */
+/** Joins and returns the messages that are received at once. */
 async function heardBy({ join }: ReturnType<typeof setUp>, replay: Replay | null, room = "/") {
   const { connection } = join(replay, room);
   await endOfTurn();
   return connection.heard.join("");
 }
 
-Deno.test("Hub gives who joins the last messages that it asks for, also some of one batch", async () => {
+Deno.test("Hub gives a new member the last messages that it asks for, even part of a batch", async () => {
   const site = setUp();
   await site.say("a");
   await site.say("b", "c", "d");
@@ -53,7 +53,7 @@ Deno.test("Hub gives who joins the last messages that it asks for, also some of 
   assertEquals([replayedMessages, deliveries, sentBytes], [14, 18, 18]);
 });
 
-Deno.test("Hub gives who joins the messages since the moment that it asks for", async () => {
+Deno.test("Hub gives a new member the messages since the moment that it asks for", async () => {
   const site = setUp();
   for (const text of ["a", "b", "c"]) {
     site.clock.now += 1000;
@@ -64,7 +64,7 @@ Deno.test("Hub gives who joins the messages since the moment that it asks for", 
   assertEquals(await Promise.all(heard), ["c", "c", "bc", "abc", "abc"]);
 });
 
-Deno.test("Hub gives who joins what it asks for, what is queued, and what comes, without a seam", async () => {
+Deno.test("Hub gives a new member history, queued messages and all later ones without a gap", async () => {
   const { hub, join, say, flushed, alice } = setUp();
   await say("a", "b");
   hub.publish(alice.member, "c", 1);
@@ -75,7 +75,7 @@ Deno.test("Hub gives who joins what it asks for, what is queued, and what comes,
   assertEquals(connection.heard.join(""), "bcde");
 });
 
-Deno.test("Hub keeps no more than it may, over all rooms together, and forgets the oldest first", async () => {
+Deno.test("Hub bounds the history of all rooms together and discards the oldest first", async () => {
   const cost = 1 + MESSAGE_BYTES;
   const site = setUp({ history: { bytes: 3 * cost, milliseconds: 1000 } });
   const bob = site.join(null, "/b");
@@ -96,7 +96,7 @@ Deno.test("Hub keeps no more than it may, over all rooms together, and forgets t
   assertEquals(await heardBy(site, { last: 9 }), "");
 });
 
-Deno.test("Hub keeps a room in which nobody is for its history, and not longer", async () => {
+Deno.test("Hub keeps an empty room as long as it has history, and no longer", async () => {
   const site = setUp({ maxRooms: 2 });
   const { hub, join } = site;
   const bob = join(null, "/b");
@@ -106,10 +106,10 @@ Deno.test("Hub keeps a room in which nobody is for its history, and not longer",
   assertEquals([hub.stats().rooms, await heardBy(site, { last: 1 }, "/b")], [2, "b"]);
   site.clock.now += 10_001;
   hub.expire(0);
-  assertEquals(hub.stats().rooms, 2); // Somebody is in it again.
+  assertEquals(hub.stats().rooms, 2); // It has a member again.
 });
 
-Deno.test("Hub forgets the oldest room in which nobody is when there is one too many", async () => {
+Deno.test("Hub discards the oldest empty room when there is one too many", async () => {
   const site = setUp({ maxRooms: 3 });
   const { hub, join } = site;
   for (const room of ["/b", "/c", "/d"]) {
@@ -123,7 +123,7 @@ Deno.test("Hub forgets the oldest room in which nobody is when there is one too 
   assertEquals(await Promise.all(heard), ["/d", "/c"]);
 });
 
-Deno.test("Hub closes a member that is too slow for the history that it asks for, and no other", async () => {
+Deno.test("Hub evicts a member that is too slow for the history that it asks for, and no other", async () => {
   const { hub, clock, join, say } = setUp({ history: { bytes: 1e6, milliseconds: 1000 } });
   await say("a");
   const slow = join({ last: 1 }), patient = join({ last: 1 });
@@ -141,7 +141,7 @@ Deno.test("Hub closes a member that is too slow for the history that it asks for
   assertEquals(hub.stats().evictions.gap, 1);
 });
 
-Deno.test("Hub holds nobody up for a member that hears the history, and does not count that as backlog", async () => {
+Deno.test("Hub neither waits for a member that receives history nor counts it as backlog", async () => {
   const { hub, join, say, alice } = setUp();
   for (let i = 0; i < 3; i++) await say("x".repeat(MAX_BACKLOG_BYTES));
   const slow = join({ last: 3 });
@@ -157,7 +157,7 @@ Deno.test("Hub holds nobody up for a member that hears the history, and does not
   assertEquals(slow.connection.closes, []);
 });
 
-Deno.test("Hub forgets the history when messages are lost, so that nobody hears over the gap", async () => {
+Deno.test("Hub discards the history when messages are lost, since it would have a gap", async () => {
   const site = setUp();
   await site.say("a");
   site.hub.expel("gap").next(1);
@@ -165,7 +165,7 @@ Deno.test("Hub forgets the history when messages are lost, so that nobody hears 
   assertEquals(await heardBy(site, { last: 9 }), "");
 });
 
-Deno.test("Hub in a cluster keeps what is said in rooms where it has nobody, with its age", async () => {
+Deno.test("Hub in a cluster keeps the messages of rooms where it has no members, with their age", async () => {
   const site = setUp({
     shared: {
       order: {
@@ -191,7 +191,7 @@ Deno.test("Hub in a cluster keeps what is said in rooms where it has nobody, wit
   assertEquals(await Promise.all(asked), ["d", "cd", "cd", "abcd"]);
 });
 
-Deno.test("History forgets the oldest of all rooms, and one that is more than all that it may keep", () => {
+Deno.test("History discards the oldest batch of all rooms, and a batch that exceeds the bound alone", () => {
   const forgotten: string[] = [];
   const roomOf = (name: string) => ({ name, forgetOldest: () => forgotten.push(name) });
   const history = new History<ReturnType<typeof roomOf>>({ bytes: 10, milliseconds: 5 }, () => {});
@@ -240,11 +240,11 @@ const STEPS: fc.Arbitrary<Step[]> = fc.array(
   { maxLength: 80, size: "max" },
 );
 
-Deno.test("members that ask for history hear just that and all that follows, whenever they join", async () => {
+Deno.test("members that ask for history receive exactly that and everything after it", async () => {
   let cut = 0, gaps = 0;
   const run = async (milliseconds: number, bytes: number, steps: Step[]) => {
     const { hub, clock, join, say, alice } = setUp({ history: { bytes, milliseconds } });
-    const told: number[] = []; // The times at which the messages were delivered.
+    const told: number[] = []; // The delivery times of the messages.
     const visitors: { connection: FakeConnection; from: number; to: number }[] = [];
     let said = 0;
     const deliver = () => {

@@ -1,5 +1,5 @@
 /**
- * The bounds of what members and guests may have waiting, in one room and in all of them.
+ * The limits of the messages that members and guests may have waiting, per sender and over all rooms.
  *
  * @module
  */
@@ -12,44 +12,44 @@ import { TokenBucket } from "./rate_limit.ts";
 import type { Room } from "./room.ts";
 import type { Sum } from "./source.ts";
 
-/** The bytes that may wait for their place in the order, over all rooms, or this many of the largest messages. */
+/** The limit for all rooms together: so many bytes, or so many of the largest messages if that is more. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024, MAX_QUEUED_MESSAGES = 4;
 
-/** The deliveries that the waiting messages of one sender may come to. */
+/** The deliveries that the waiting messages of one sender may amount to. */
 const MAX_QUEUED_DELIVERIES = 2 ** 21;
 
 /** The options of {@link Intake}. */
 export interface IntakeOptions<Message, Data> {
-  /** The largest message. */
+  /** The size of the largest message in bytes. */
   readonly maxMessageBytes: number;
-  /** How many messages a second a member may send. Default: no limit. */
+  /** How many messages per second a member may send. Default: no limit. */
   readonly maxMessagesPerSecond?: number;
-  /** All rooms. */
+  /** All rooms by name. */
   readonly rooms: ReadonlyMap<string, Room<Message, Data>>;
-  /** Tells the time in milliseconds. */
+  /** Returns the time in milliseconds. */
   now(): number;
-  /** Names the cause for which a sender loses what it has waiting. */
+  /** Returns the cause for which a sender loses its waiting messages. */
   whyShed(): "rate" | "cluster";
   /** Ends the membership of a member. */
   evict(member: Tracked<Message, Data>, ending: Ending & Eviction): void;
 }
 
-/** Decides what is taken in. */
+/** Decides which messages are accepted. */
 export class Intake<Message, Data> {
-  /** What waits in all rooms. */
+  /** The total of waiting messages in all rooms. */
   readonly queued: Sum = { bytes: 0 };
   readonly #options: IntakeOptions<Message, Data>;
   readonly #paused = new Set<Tracked<Message, Data>>();
   readonly #maxQueuedBytes: number;
 
-  /** Begins with nothing waiting. */
+  /** Creates an intake with nothing waiting. */
   constructor(options: IntakeOptions<Message, Data>) {
     this.#options = options;
     const { maxMessageBytes } = options;
     this.#maxQueuedBytes = Math.max(MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES * maxMessageBytes);
   }
 
-  /** Tells why a member has to go for a message that it sent; `null` if the message may be taken in. */
+  /** Returns the cause to evict a member for a message that it sent; `null` if the message is acceptable. */
   findFault(sender: Tracked<Message, Data>, bytes: number): "role" | "too_big" | "rate" | null {
     if (!sender.mayTalk) return "role";
     if (bytes > this.#options.maxMessageBytes) return "too_big";
@@ -61,7 +61,7 @@ export class Intake<Message, Data> {
     return this.queued.bytes + bytes <= this.#maxQueuedBytes;
   }
 
-  /** Holds a sender back that has too much waiting or, where that is impossible, evicts the worst one. */
+  /** Pauses a sender that has too much waiting or, if its transport cannot pause, evicts the worst sender. */
   bound(sender: Tracked<Message, Data>): void {
     const { connection, line, room } = sender;
     if (connection.pause) {
@@ -77,7 +77,7 @@ export class Intake<Message, Data> {
     }
   }
 
-  /** Reads on from senders that have less waiting. */
+  /** Resumes the senders that have little enough waiting. */
   resume(): void {
     for (const sender of this.#paused) {
       if (!this.#mayRead(sender)) continue;
@@ -99,12 +99,12 @@ export class Intake<Message, Data> {
     return sender.bucket.take(at);
   }
 
-  /** Where too much waits in all, those who have little waiting are not held up. */
+  /** Tells whether to read from a sender. If too much is waiting in total, only little of it may be its own. */
   #mayRead({ line }: Tracked<Message, Data>): boolean {
     return line!.bytes <= (this.hasSpace(0) ? FLOOD_BYTES : QUANTUM_BYTES);
   }
 
-  /** Forgets what somebody has waiting, and evicts a member. */
+  /** Discards the waiting messages of a sender, and evicts it if it is a member. */
   #shed(line: Line<Message, Author<Message, Data>>): void {
     const { sender } = line, why = this.#options.whyShed();
     sender.room.source.queue.drop(line);

@@ -1,5 +1,5 @@
 /**
- * The source of a room in a relay that is alone: the order of messages is that of their arrival here.
+ * The source of a room in a single relay. Messages are ordered as they arrive here.
  *
  * @module
  */
@@ -21,20 +21,20 @@ import type { Source, Sum, Tally } from "./source.ts";
 
 /** The options of {@link LocalSource}. */
 export interface LocalOptions<Message, Data> {
-  /** Turns the messages of one batch into the pieces that connections write. */
+  /** Encodes the messages of one batch as the pieces that connections write. */
   encode(messages: Message[]): Encoded<Data>;
   /** Whether a sender receives its own messages. */
   readonly echo: boolean;
 }
 
-/** Makes batches of what is queued. */
+/** Makes batches of queued messages. */
 export class LocalSource<Message, Data> implements Source<Message, Data> {
   readonly queue: Queue<Message, Author<Message, Data>>;
   readonly pressing = false;
   readonly #options: LocalOptions<Message, Data>;
   readonly #tally: Tally;
 
-  /** Begins with an empty queue, whose bytes are also counted in a sum. */
+  /** Creates a source with an empty queue whose bytes are also added to `queued`. */
   constructor(options: LocalOptions<Message, Data>, tally: Tally, queued: Sum) {
     this.#options = options;
     this.#tally = tally;

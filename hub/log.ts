@@ -1,8 +1,8 @@
 /**
- * The log of a room: the batches that were delivered, encoded once for all members, in the one order.
+ * The log of a room: the delivered batches in the room's order, encoded once for all members.
  *
- * It holds only what somebody can still need: batches that a lagging member has not been given, and the
- * history. With no laggard and no history it is empty, and only its position moves.
+ * It holds only the batches that a lagging member has not been given yet, and the history. Without either
+ * it is empty, and only its position moves.
  *
  * @module
  */
@@ -15,9 +15,9 @@ export interface Entry<Data> {
   readonly encoded: Encoded<Data>;
   /** The number of its messages. */
   readonly messages: number;
-  /** The bytes of their payloads. */
+  /** The total size of their payloads in bytes. */
   readonly payloadBytes: number;
-  /** The bytes that it counts for a member that has yet to be given it. */
+  /** The bytes for which it counts in the backlog of a member that has yet to be given it. */
   readonly bytes: number;
   /** The origin of each message, where senders do not receive their own messages. */
   readonly origins: readonly Origin[] | null;
@@ -40,7 +40,7 @@ interface Kept<Data> extends Entry<Data> {
   readonly number: number;
 }
 
-/** Where somebody begins to read. */
+/** The place where a member begins to read. */
 export interface Beginning {
   /** The position of the first batch. */
   readonly position: number;
@@ -48,10 +48,10 @@ export interface Beginning {
   readonly skip: number;
 }
 
-/** How many let-go entries may stand before the kept ones in the array. */
+/** How many discarded entries may precede the kept ones in the array. */
 const SLACK = 1024;
 
-/** The batches of a room by their position: 0 for the first one ever, one more for each. */
+/** The batches of a room by position. The first batch ever has position 0. */
 export class Log<Data> {
   /** The position of the next batch. */
   head = 0;
@@ -95,7 +95,7 @@ export class Log<Data> {
     this.#messages += entry.messages;
   }
 
-  /** Returns the entry at a position that was not let go of. */
+  /** Returns the entry at a position that is still kept. */
   at(position: number): Entry<Data> {
     return this.#kept(position);
   }
@@ -105,7 +105,7 @@ export class Log<Data> {
     return position === this.head ? 0 : this.bytes - this.#kept(position).start;
   }
 
-  /** Finds where the last so many messages of the history begin. */
+  /** Finds where the last messages of the history begin; `messages` is their number. */
   findLast(messages: number): Beginning {
     if (messages === 0) return { position: this.head, skip: 0 };
     const wanted = this.#messages - messages;
@@ -114,18 +114,18 @@ export class Log<Data> {
     return { position: after - 1, skip: wanted - this.#kept(after - 1).number };
   }
 
-  /** Finds where the history since a moment begins. */
+  /** Finds where the history since `time` begins. */
   findSince(time: number): Beginning {
     return { position: this.#findFirst((entry) => entry.time >= time), skip: 0 };
   }
 
-  /** Lets go of the entries before a position, as far as they are not history; of all without one. */
+  /** Discards the entries before a position unless they are history. Default: all entries. */
   release(position = Infinity): void {
     this.#needed = position;
     this.#trim();
   }
 
-  /** Lets go of the oldest entry that is history, as soon as nobody needs it. */
+  /** Removes the oldest entry from the history. It is discarded once no laggard needs it. */
   forgetOldest(): void {
     this.past++;
     this.#trim();
@@ -135,7 +135,7 @@ export class Log<Data> {
     return this.#entries[position - this.#base]!;
   }
 
-  /** Finds the first entry of the history for which something is true that stays true; the head if there is none. */
+  /** Finds the first entry of the history that passes a test, as all later ones do; the head if none does. */
   #findFirst(test: (entry: Kept<Data>) => boolean): number {
     let from = this.past, to = this.head;
     while (from < to) {

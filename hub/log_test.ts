@@ -10,13 +10,13 @@ function entry(name: string, bytes = 10, time = 0): Entry<string> {
 
 const nameAt = (log: Log<string>, position: number) => log.at(position).encoded.all[0];
 
-Deno.test("Log keeps nothing while nobody lags, and its head moves on", () => {
+Deno.test("Log keeps nothing while no member lags, and its head moves on", () => {
   const log = new Log<string>();
   for (let i = 0; i < 5; i++) log.append(entry(`${i}`), false, false);
   assertEquals([log.head, log.bytes, log.length, log.keptBytes], [5, 50, 0, 0]);
 });
 
-Deno.test("Log keeps what a laggard needs, and lets go of it as the laggard catches up", () => {
+Deno.test("Log keeps the entries that a laggard needs and discards them as the laggard catches up", () => {
   const log = new Log<string>();
   log.append(entry("before"), false, false);
   for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), true, false);
@@ -29,7 +29,7 @@ Deno.test("Log keeps what a laggard needs, and lets go of it as the laggard catc
   assertEquals([log.head, log.length], [5, 0]);
 });
 
-Deno.test("Log keeps what is history although nobody lags, until it is told to forget the oldest", () => {
+Deno.test("Log keeps history while no member lags, until the oldest entry is discarded", () => {
   const log = new Log<string>();
   log.append(entry("before"), false, false);
   for (let i = 1; i <= 3; i++) log.append(entry(`${i}`), false, true);
@@ -45,7 +45,7 @@ Deno.test("Log keeps what is history although nobody lags, until it is told to f
   assertEquals([log.length, log.keptBytes], [0, 0]);
 });
 
-Deno.test("Log finds where the last messages begin, and those since a moment", () => {
+Deno.test("Log finds where the last messages begin, and where those since a moment begin", () => {
   const log = new Log<string>();
   log.append({ ...entry("before"), messages: 5 }, false, false);
   [1, 3, 2].forEach((messages, i) => {
@@ -71,7 +71,7 @@ Deno.test("Log finds where the last messages begin, and those since a moment", (
   assertEquals([last(1000), since(0)], ["2+0", 2]);
 });
 
-Deno.test("Log always finds what lies between its slowest reader and its head", () => {
+Deno.test("Log always keeps the entries between its slowest reader and its head", () => {
   const steps = fc.array(fc.record({ needed: fc.boolean(), release: fc.nat(5) }), {
     maxLength: 3000,
     size: "max",

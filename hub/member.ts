@@ -1,5 +1,5 @@
 /**
- * A member with what the hub keeps of it.
+ * A member and the state that the hub keeps for it.
  *
  * @module
  */
@@ -9,36 +9,36 @@ import { Author } from "./author.ts";
 import type { TokenBucket } from "./rate_limit.ts";
 import type { Room } from "./room.ts";
 
-/** The state of a member whose socket does not take data as fast as it is sent. */
+/** The state of a member whose socket accepts data more slowly than it is sent. */
 export interface Lag {
   /** The position in the log of the next batch that it is given. */
   position: number;
-  /** The bytes that its socket held when it was last looked at. */
+  /** The bytes that its socket held at the last check. */
   held: number;
-  /** The bytes that it had not been sent when it was last looked at. */
+  /** The bytes that were yet to be sent to it at the last check. */
   unsent: number;
-  /** How many messages of the next batch it is not given. */
+  /** How many messages at the beginning of the next batch are left out. */
   skip: number;
-  /** Whether it is being given the history, which it may take at its own pace. */
+  /** Whether it is receiving the history, which it may read at its own pace. */
   replaying: boolean;
 }
 
 /** A member inside the hub. */
 export class Tracked<Message, Data> extends Author<Message, Data> implements Member {
-  /** The time at which its socket was last seen to take data: that is looked at while it lags. */
+  /** The time at which its socket last accepted data. It is checked only while the member lags. */
   tookAt = -Infinity;
   /** The time at which it last began to lag. */
   laggedAt = -Infinity;
-  /** The time at which it was last further behind than a member may be. */
+  /** The time at which it was last too far behind. */
   fellAt = -Infinity;
-  /** Where it is while it lags; `null` at the head. */
+  /** Its state while it lags; `null` at the head. */
   lag: Lag | null = null;
   /** Whether it has joined and not left. */
   present = true;
-  /** The messages that it may send, where that is limited. */
+  /** Its rate limit; `null` if it has none. */
   bucket: TokenBucket | null = null;
 
-  /** Whether it may send messages, here at hand for each of them. */
+  /** Whether it may send messages. This copy is quick to read for each message. */
   readonly mayTalk: boolean;
 
   /** Wraps the transport's side of the member. */
@@ -51,7 +51,7 @@ export class Tracked<Message, Data> extends Author<Message, Data> implements Mem
     this.mayTalk = connection.mayTalk;
   }
 
-  /** The other end as the logs name it. */
+  /** The client's address as it appears in the logs. */
   get peer(): string {
     return this.connection.peer;
   }

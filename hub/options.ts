@@ -1,5 +1,5 @@
 /**
- * The options of a hub, and the numbers that it shows.
+ * The options of a hub, and its statistics.
  *
  * @module
  */
@@ -8,87 +8,90 @@ import type { Cause, Encoded, Eviction, Member } from "./connection.ts";
 import type { Retention } from "./history.ts";
 import type { Frames, Order } from "./order.ts";
 
-/** How messages travel where several relays share one order. */
+/** An order that several relays share, and the form that messages have in it. */
 export interface SharedOrder<Message, Data> {
-  /** What decides the order. */
+  /** The service that decides the order. */
   readonly order: Order;
-  /** Turns messages into frames for all relays. */
+  /** Encodes messages as frames for all relays. */
   pack(messages: readonly Message[]): Frames;
-  /** Turns frames into what connections are given to write. */
+  /** Turns frames into the form that connections write. */
   unpack(frames: Frames): Encoded<Data>;
 }
 
 /** The options of a hub. Sizes are in bytes. */
 export interface HubOptions<Message, Data> {
-  /** Turns the messages of one batch into what connections are given to write. */
+  /** Encodes the messages of one batch in the form that connections write. */
   encode(messages: Message[]): Encoded<Data>;
-  /** The order that this hub shares with others. Default: it decides the order itself. */
+  /** The order that this hub shares with others. Default: the hub decides the order itself. */
   shared?: SharedOrder<Message, Data>;
   /** Whether a sender receives its own messages. Default: true. */
   echo?: boolean;
-  /** How many deliveries one batch may come to, so that one turn is never long. Default: no limit. */
+  /** The most deliveries for one batch, so that no turn takes long. Default: no limit. */
   maxBatchDeliveries?: number;
-  /** The largest message taken in; a member that sends a larger one is evicted as `too_big`. */
+  /** The size of the largest message. A member that sends a larger one is evicted as `too_big`. */
   maxMessageBytes: number;
   /**
-   * The unsent bytes over which a member is slow, checked before each batch: those in its socket, and
-   * those in the log that it has yet to be given. Each message counts 64 bytes more than its payload
-   * while it is in the log.
+   * The backlog over which a member is slow, checked before each batch. The backlog consists of the bytes
+   * in the member's socket and of those in the log that it has yet to be given. A message in the log
+   * counts for 64 bytes more than its payload.
    */
   maxBacklogBytes: number;
   /**
-   * What happens to a slow member: it is evicted, or it is put at the head of the log, so that it
-   * misses everything up to there. Default: `disconnect`.
+   * What happens to a slow member: `disconnect` evicts it; `drop` moves it to the head of the log, so that
+   * it misses everything up to there. Default: `disconnect`.
    */
   slowClient?: "disconnect" | "drop";
   /**
-   * How many messages a second a member may send, and how many at once after a quiet second; one that
-   * sends more is evicted for its `rate`. Default: no limit.
+   * How many messages per second a member may send, and how many at once after a quiet second. A member
+   * that sends more is evicted with the cause `rate`. Default: no limit.
    */
   maxMessagesPerSecond?: number;
-  /** How much of the past is kept for those who ask for it, over all rooms together. Default: nothing. */
+  /** The bounds of the history, over all rooms together. Default: no history. */
   history?: Retention;
-  /** How many rooms there may be; rooms in which nobody is are forgotten for others. Default: no limit. */
+  /** The number of rooms over which the oldest history makes way for new rooms. Default: no limit. */
   maxRooms?: number;
   /** Tells the time in milliseconds. Default: `performance.now`. */
   now?(): number;
   /** Called after a member has joined. */
   onJoin?(member: Member): void;
-  /** Called after a member has left, once for each. */
+  /** Called once for each member, after it has left. */
   onLeave?(member: Member, cause: Cause): void;
-  /** Called after a batch was handed to all members, with the time that took. */
+  /** Called after a batch was handed to all members, with the time that it took. */
   onBatch?(seconds: number): void;
 }
 
-/** A snapshot of a hub's numbers. All but `connected`, the rooms, the history, the queue and the backlog only ever grow. */
+/**
+ * A snapshot of a hub's numbers. `connected`, `rooms`, `historyBytes`, `queuedMessages` and the backlogs
+ * are current values. The others only ever grow.
+ */
 export interface HubStats {
-  /** Members now; always `connections - disconnections`. */
+  /** Current members; always `connections - disconnections`. */
   connected: number;
-  /** Rooms that there are now. */
+  /** Current rooms. */
   rooms: number;
   /** Members that joined. */
   connections: number;
-  /** Members that left, each once. */
+  /** Members that left, each counted once. */
   disconnections: number;
-  /** Messages taken in. */
+  /** Accepted messages. */
   messages: number;
-  /** How many of them came from others than members. */
+  /** Accepted messages from senders that were not members. */
   postedMessages: number;
-  /** Their payload bytes. */
+  /** Payload bytes of accepted messages. */
   receivedBytes: number;
   /** Messages handed to a connection. */
   deliveries: number;
-  /** Their payload bytes. */
+  /** Payload bytes of these deliveries. */
   sentBytes: number;
   /** Messages that were skipped for slow members. */
   droppedMessages: number;
-  /** Messages of the history that were handed to a connection; they are among the deliveries. */
+  /** Messages of the history that were handed to a connection; deliveries include them. */
   replayedMessages: number;
-  /** Bytes of the history. */
+  /** Size of the history in bytes. */
   historyBytes: number;
-  /** Members that the relay removed, by reason. */
+  /** Members that the relay removed, by cause. */
   evictions: Record<Eviction, number>;
-  /** Messages that wait for their turn to be sent. */
+  /** Messages that are waiting to be sent. */
   queuedMessages: number;
   /** Unsent bytes over all members. */
   backlogBytes: number;
@@ -96,10 +99,10 @@ export interface HubStats {
   backlogBytesMax: number;
 }
 
-/** How a shutdown went for the clients that were connected when their turn came. */
+/** How a shutdown went for the clients that were still connected. */
 export interface ShutdownReport {
-  /** How many closed the connection when they were told to. */
+  /** How many completed the closing handshake. */
   readonly closed: number;
-  /** How many did not, or failed on the way. */
+  /** How many did not. */
   readonly terminated: number;
 }

@@ -1,20 +1,20 @@
 /**
- * The contract between the hub and what decides the order when several relays act as one.
+ * The contract between the hub and the service that decides the order of a cluster.
  *
- * Alone, the hub itself decides it. In a cluster the hub hands over what came in, in batches, and
- * is handed the batches of all relays, its own included, in the one order of the cluster.
+ * A single hub decides the order itself. In a cluster, the hub hands over its accepted messages in
+ * batches, and receives the batches of all relays, its own included, in the cluster's order.
  *
  * @module
  */
 
-/** The most bytes that the head of a server's frame takes (RFC 6455 §5.2). */
+/** The largest size in bytes that the head of a server's frame can have (RFC 6455 §5.2). */
 export const MOST_HEAD_BYTES = 10;
 
-/** Messages as WebSocket frames of a server: whole, unmasked, one after the other (RFC 6455 §5.2). */
+/** Messages as a server's WebSocket frames: unfragmented, unmasked and contiguous (RFC 6455 §5.2). */
 export interface Frames {
-  /** The bytes. */
+  /** The bytes of all frames. */
   readonly frames: Uint8Array;
-  /** Where in them the frame of each message ends. */
+  /** The offset at which the frame of each message ends. */
   readonly ends: readonly number[];
 }
 
@@ -24,41 +24,40 @@ export interface Section extends Frames {
   readonly room: string;
 }
 
-/** What one relay puts into the order in one go: at most one section for each room. */
+/** The messages that one relay appends at once, with at most one section per room. */
 export type Batch = readonly Section[];
 
 /** Decides the order of batches among relays. */
 export interface Order {
   /** The bytes of frames that a batch with one section may hold. */
   readonly maxBatchBytes: number;
-  /** How many bytes less that are for each section more. */
+  /** How many bytes each further section takes from that. */
   readonly sectionBytes: number;
   /**
-   * Puts a batch into the order, however long that takes and however often it has to be tried. It is
-   * there once {@link Ordered.deliver} was called with it, as the relay's own; no other may be
-   * appended before.
+   * Puts a batch into the order, with as many attempts as that takes. It has its place once
+   * {@link Ordered.deliver} is called with it as the relay's own. No other batch may be appended before.
    */
   append(batch: Batch): void;
-  /** Stops deliveries soon: the hub holds enough that it could not pass on yet. */
+  /** Stops deliveries soon, because the hub holds enough undelivered messages. */
   pause(): void;
-  /** Lets deliveries go on. */
+  /** Resumes deliveries. */
   resume(): void;
 }
 
 /** The hub's side of the order. */
 export interface Ordered {
-  /** Tells whether messages of a room are of use here; else a batch may be delivered without them. */
+  /** Tells whether this hub needs the messages of a room. If not, a batch may be delivered without them. */
   wants(room: string): boolean;
   /**
-   * Takes the next batch of the order.
+   * Accepts the next batch of the order.
    *
-   * @param own Whether it is the one that this relay appended.
-   * @param ageMilliseconds How long ago it got its place in the order, if that is not just now.
+   * @param own Whether this relay appended it.
+   * @param ageMilliseconds How long ago it got its place in the order; 0 for just now.
    */
   deliver(batch: Batch, own: boolean, ageMilliseconds: number): void;
 }
 
-/** Cuts out the messages from one index up to another, without a copy of their frames. */
+/** Cuts out the messages from index `from` up to, but not including, `to`, without copying their frames. */
 export function cut({ frames, ends }: Frames, from: number, to: number): Frames {
   if (from === 0 && to >= ends.length) return { frames, ends };
   const start = from === 0 ? 0 : ends[from - 1];
@@ -69,7 +68,7 @@ export function cut({ frames, ends }: Frames, from: number, to: number): Frames 
   };
 }
 
-/** Sums up the payloads of frames: a head is longer where the payload is (RFC 6455 §5.2). */
+/** Returns the total payload size of frames in bytes. Longer payloads have longer heads (RFC 6455 §5.2). */
 export function payloadBytesOf({ frames, ends }: Frames): number {
   let bytes = frames.length, from = 0;
   for (const to of ends) {

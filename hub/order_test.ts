@@ -8,13 +8,13 @@ import { endOfTurn, until } from "../testing/wait.ts";
 
 const MAX_BACKLOG_BYTES = 1000;
 
-/** The time that passes between two looks at the clock, so that patience does not last. */
+/** The time that passes between two readings of the clock, so that waiting times run out quickly. */
 const LOOK_MILLISECONDS = 50;
 
 /** The rooms that members may be in. */
 const ROOMS = ["/", "/one", "/two"];
 
-/** What several hubs put into their order. */
+/** The order that several hubs share. */
 class Stream {
   readonly batches: { batch: Batch; from: Site }[] = [];
 
@@ -23,7 +23,7 @@ class Stream {
   }
 }
 
-/** A client of a hub, and whether it has left by itself. */
+/** A client of a hub, and whether it has left of its own accord. */
 interface Visitor {
   readonly connection: FakeConnection;
   readonly member: Member;
@@ -86,12 +86,12 @@ class Site implements Order {
     return this.#place === this.#stream.batches.length;
   }
 
-  /** Takes in so many of the next batches. */
+  /** Delivers up to `count` of the next batches. */
   read(count: number): void {
     for (; count > 0 && !this.isAtEnd && !this.#paused; count--) this.#deliver();
   }
 
-  /** Misses so many of the next batches. */
+  /** Loses up to `count` of the next batches. */
   miss(count: number): void {
     if (this.#paused || this.isAtEnd) return;
     for (; count > 0 && !this.isAtEnd; count--) {
@@ -175,7 +175,7 @@ async function act(sites: readonly Site[], at: number, step: Step, i: number): P
   }
 }
 
-/** Lets all that is under way arrive, while nobody holds anything up. */
+/** Waits until all messages have arrived, while no member holds anything up. */
 async function settle(sites: readonly Site[]): Promise<void> {
   for (const { members } of sites) members.forEach(({ connection }) => connection.held = 0);
   await until(async () => {
@@ -186,7 +186,7 @@ async function settle(sites: readonly Site[]): Promise<void> {
   await endOfTurn();
 }
 
-/** Lets the first member of a hub say something, and waits until that has its place in the order. */
+/** Sends a message from the first member of a hub and waits until it has its place in the order. */
 async function say(stream: Stream, site: Site, text: string): Promise<void> {
   site.hub.publish(site.members[0].member, text, text.length);
   await until(() => stream.texts.includes(text), "a message to have its place");
@@ -212,11 +212,11 @@ async function runThrough(echo: boolean, steps: readonly [number, Step][]): Prom
   }
 }
 
-Deno.test("members of hubs with one order hear a piece of that of their room, to its end or theirs", async () => {
+Deno.test("members of hubs with one order receive a contiguous part of their room's order", async () => {
   await fc.assert(fc.asyncProperty(fc.boolean(), STEPS, runThrough), { numRuns: 200 });
 });
 
-Deno.test("a member that joins after the last has left hears nothing from before what nobody heard", async () => {
+Deno.test("a member that joins an empty room receives nothing from before a gap", async () => {
   const stream = new Stream();
   const near = new Site(stream, true), far = new Site(stream, true);
   near.join();
@@ -235,7 +235,7 @@ Deno.test("a member that joins after the last has left hears nothing from before
   assertEquals(near.members.map(({ connection }) => connection.heard), [[], ["after"]]);
 });
 
-Deno.test("a member that joins while messages wait behind a slow crowd hears none from before a gap", async () => {
+Deno.test("a member that joins behind a slow crowd receives nothing from before a gap", async () => {
   const stream = new Stream();
   const near = new Site(stream, true), far = new Site(stream, true);
   for (let i = 0; i < 3; i++) near.join();

@@ -1,56 +1,57 @@
 /**
- * The pace of a room: may the head of its log move on, or does it wait before members fall off the log?
+ * The pace of a room decides whether the head of its log moves on or waits for members that would
+ * otherwise fall off the log.
  *
- * It waits for a crowd that takes data, so a flood is held back where it comes from. For a few it waits
- * out of a budget, so an honest burst costs nobody, and a client that is steadily too slow is found
- * out. For members that take nothing it does not wait. Senders with little waiting are not held up: see
- * `Room`.
+ * The head waits for a crowd that still accepts data, which holds a flood back at its sender. For a few
+ * members it waits only as long as a time budget lasts. An honest burst therefore loses no member, and a
+ * client that is constantly too slow is evicted. The head does not wait for members that accept nothing.
+ * Senders with little waiting are not held up (see `Room`).
  *
  * @module
  */
 
-/** A member that took data so recently, in milliseconds, takes data; one that has not is stuck. */
+/** A member that has not accepted data for this long counts as stuck. */
 const ALIVE_MILLISECONDS = 100;
 
-/** The same in a flood, which keeps the machines of all others busy. */
+/** The same limit in a flood, which keeps the machines of all clients busy. */
 const FLOODED_MILLISECONDS = 1000;
 
 /**
- * The same for a member that has taken some of a flood: the kernel takes data for a slow line in steps
- * that are seconds apart.
+ * The same limit for a member that has accepted some of a flood. On a slow line, the kernel accepts data
+ * in steps that are seconds apart.
  */
 const PATIENT_MILLISECONDS = 5000;
 
-/** The times for which a room waits for the few, in milliseconds; in a flood only its authors wait. */
+/** How long a room waits for a few members. In a flood, only the senders that cause it have to wait. */
 const BUDGET_MILLISECONDS = { calm: 1000, flood: 5000 };
 
-/** The share of passing time by which a spent budget grows again. */
+/** The share of passing time by which a budget recovers. */
 const REGROWTH = 0.01;
 
-/** How much later than meant a look may be for that time to count: if this process was held up, so were others. */
+/** How much of a turn's delay counts as passed time. A longer delay may have held up the clients, too. */
 const LATENESS_MILLISECONDS = 5;
 
 /** A lagging member. */
 export interface Straggler {
-  /** The time, by {@link Pace.now}, at which it was last seen to take data. */
+  /** The time, by {@link Pace.now}, at which it last accepted data. */
   readonly tookAt: number;
   /** The time at which it was last at the head. */
   readonly laggedAt: number;
-  /** Whether it has fallen so far behind that it is lost if the head moves on. */
+  /** Whether it is so far behind that it falls off the log if the head moves on. */
   readonly falling: boolean;
 }
 
-/** What is known about a room before a batch. */
+/** The situation of a room before a batch. */
 export interface Situation {
   /** The number of members at the head. */
   readonly ready: number;
   /** The members behind the head. */
   readonly stragglers: Iterable<Straggler>;
-  /** Counts, if somebody floods, the members at the head that are not its authors and keep up; else `null`. */
+  /** Counts the members at the head that keep up with a flood of others; `null` if there is no flood. */
   bystanders(): number | null;
 }
 
-/** The time that is left for waiting. */
+/** A time budget for waiting. */
 class Budget {
   readonly #most: number;
   #left: number;
@@ -66,25 +67,25 @@ class Budget {
     this.#spending = false;
   }
 
-  /** Begins to spend it, until the next tick, and tells whether there is some. */
+  /** Spends time until the next tick, and tells whether any is left. */
   spend(): boolean {
     return this.#spending = this.#left > 0;
   }
 }
 
-/** The budgets of a room and its sense of time. */
+/** The time budgets of a room. */
 export class Pace {
-  /** The time in milliseconds, as far as this process was there to see it. */
+  /** The time in milliseconds, without the time during which this process was held up. */
   now = 0;
   #at = -Infinity;
   readonly #calm = new Budget(BUDGET_MILLISECONDS.calm);
   readonly #flood = new Budget(BUDGET_MILLISECONDS.flood);
 
   /**
-   * Moves the time on; to be called whenever the room is looked at.
+   * Advances the time. Call this at the beginning of each turn of the room.
    *
-   * @param at A clock's milliseconds.
-   * @param rest The milliseconds after which the room was to be looked at again.
+   * @param at The time by the clock, in milliseconds.
+   * @param rest The planned time since the last turn, in milliseconds.
    */
   tick(at: number, rest: number): void {
     const passed = Math.max(0, at - this.#at);
@@ -95,7 +96,7 @@ export class Pace {
     this.#at = at;
   }
 
-  /** Decides whether the head may move on now, as far as that is a matter of the members behind it. */
+  /** Decides whether the head may move on now, given the members behind it. */
   mayMoveOn({ ready, stragglers, bystanders }: Situation): boolean {
     const behind = [...stragglers];
     const falling = behind.filter(({ falling }) => falling);
@@ -119,12 +120,12 @@ export class Pace {
   }
 }
 
-/** Tells whether the members behind are too many to be at fault themselves. */
+/** Tells whether so many members are behind that they cannot be at fault themselves. */
 function isCrowd(behind: number, ready: number): boolean {
   return behind > 1 && 2 * behind > ready;
 }
 
-/** Tells whether something has happened lately enough to say what a member is like; a flood has pauses, too. */
+/** Tells whether an event is recent enough to judge a member by it. Floods have pauses, too. */
 export function isOfLate(at: number, now: number): boolean {
   return now - at < PATIENT_MILLISECONDS;
 }

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Pace, type Situation, type Straggler } from "./pace.ts";
 
-/** Looks every millisecond until the head may move on, and returns how long that took; 60 s at most. */
+/** Checks every millisecond until the head may move on, for up to 60 s, and returns how long that took. */
 function pauseOf(pace: Pace, situation: () => Situation, at: number): number {
   for (let passed = 0; passed < 60_000; passed++) {
     pace.tick(at + passed, 1);
@@ -22,22 +22,22 @@ const situation = (
   bystanders: number | null = null,
 ): Situation => ({ ready, stragglers, bystanders: () => bystanders });
 
-/** Members that have just taken data, each time one looks. */
+/** Members that have just accepted data at every check. */
 const taking = (pace: Pace, count: number, falling = true): Straggler[] =>
   Array.from({ length: count }, () => ({ tookAt: pace.now, laggedAt: 0, falling }));
 
-Deno.test("Pace lets the head move on while nobody lags", () => {
+Deno.test("Pace lets the head move on while no member lags", () => {
   assertEquals(pauseOf(setUp(), () => situation(3, []), 1), 0);
   assertEquals(pauseOf(setUp(), () => situation(0, []), 1), 0);
 });
 
-Deno.test("Pace does not wait for a member that has long taken nothing", () => {
+Deno.test("Pace does not wait for a member that has not accepted data for long", () => {
   const pace = setUp();
   const stuck = { tookAt: -1000, laggedAt: -1000, falling: true };
   assertEquals(pauseOf(pace, () => situation(1, [stuck, stuck, stuck]), 1), 0);
 });
 
-Deno.test("Pace holds the head for the crowd, as long as it takes data", () => {
+Deno.test("Pace holds the head for a crowd as long as it accepts data", () => {
   const pace = setUp();
   assertEquals(pauseOf(pace, () => situation(1, taking(pace, 2)), 1), Infinity);
   const last = taking(pace, 2);
@@ -45,7 +45,7 @@ Deno.test("Pace holds the head for the crowd, as long as it takes data", () => {
   assert(paused >= 20 && paused < 150, `${paused}`);
 });
 
-Deno.test("Pace waits for the few only as long as its budget lasts, and it regrows slowly", () => {
+Deno.test("Pace waits for a few members while its budget lasts, and the budget recovers slowly", () => {
   const pace = setUp();
   const first = pauseOf(pace, () => situation(9, taking(pace, 1)), 1);
   assert(first >= 1000 && first < 1100, `${first}`);
@@ -55,19 +55,19 @@ Deno.test("Pace waits for the few only as long as its budget lasts, and it regro
   assert(later >= 180 && later <= 250, `${later}`);
 });
 
-Deno.test("Pace does not wait for members that lag without being lost", () => {
+Deno.test("Pace does not wait for members that lag without falling off the log", () => {
   const pace = setUp();
   assertEquals(pauseOf(pace, () => situation(9, taking(pace, 5, false)), 1), 0);
 });
 
-Deno.test("Pace holds a flood back for slow lines where that delays only the flood's author", () => {
+Deno.test("Pace holds a flood back for slow lines if that delays only the sender of the flood", () => {
   const pace = setUp();
   const line = { tookAt: pace.now, laggedAt: 0, falling: true };
   const paused = pauseOf(pace, () => situation(1, [line], 0), 1);
   assert(paused > 4900 && paused < 5100, `${paused}`);
 });
 
-Deno.test("Pace holds a flood for a second for a member that takes nothing, longer for one that did", () => {
+Deno.test("Pace holds a flood back for 1 s for a stuck member, longer for one that accepted data", () => {
   const stuck = { tookAt: -Infinity, laggedAt: 0, falling: true };
   const forStuck = pauseOf(setUp(), () => situation(9, [stuck], 8), 1);
   assert(forStuck > 900 && forStuck < 1100, `${forStuck}`);
@@ -76,7 +76,7 @@ Deno.test("Pace holds a flood for a second for a member that takes nothing, long
   assert(forSlow > 4900 && forSlow < 5100, `${forSlow}`);
 });
 
-Deno.test("Pace does not blame members for a time in which the process stood still", () => {
+Deno.test("Pace does not count time during which the process stood still", () => {
   const pace = setUp();
   const member = { tookAt: pace.now, laggedAt: 0, falling: true };
   pace.tick(10_000, 1);

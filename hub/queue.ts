@@ -1,27 +1,27 @@
 /**
  * The queue of a room: messages that wait for their place in the order.
  *
- * Each sender has a line of its own, and the lines are served in turn, so a flood of one sender does
- * not keep the others waiting. What one sender sends stays in its order.
+ * Each sender has a line of its own. The lines are served in turn, so one sender's flood does not keep
+ * the others waiting. The messages of one sender stay in order.
  *
  * @module
  */
 
 import type { Sum } from "./source.ts";
 
-/** The memory in bytes that a message takes up on top of its payload: many empty ones are much, too. */
+/** The bytes of memory that a message takes up besides its payload, so that empty messages count, too. */
 export const MESSAGE_BYTES = 64;
 
-/** The bytes that one line may hand out before it is the next line's turn. */
+/** The bytes that are taken from one line before it is the next line's turn. */
 export const QUANTUM_BYTES = 16 * 1024;
 
-/** A sender that has more than this waiting is flooding, unless there are but a few large messages. */
+/** A sender with more than this waiting floods, unless only a few large messages are waiting. */
 export const FLOOD_BYTES = 256 * 1024;
 
-/** So many messages, of all senders, are more than a few. */
+/** The number of waiting messages, from all senders, from which on they are more than a few. */
 export const FLOOD_MESSAGES = 4;
 
-/** A message that waits. */
+/** A waiting message. */
 export interface Queued<Message, Sender> {
   /** The member that sent it. */
   readonly sender: Sender;
@@ -35,12 +35,12 @@ export interface Queued<Message, Sender> {
 
 /** The waiting messages of one sender. */
 export class Line<Message, Sender> {
-  /** The memory that they take up. */
+  /** Their size in memory, in bytes. */
   bytes = 0;
   #messages: Queued<Message, Sender>[] = [];
-  #taken = 0; // So many at the front have been taken: shifting a long array is slow.
+  #taken = 0; // The number of taken messages at the front: shifting a long array is slow.
 
-  /** Makes an empty line. */
+  /** Creates an empty line. */
   constructor(
     /** The member whose messages it holds. */
     readonly sender: Sender,
@@ -70,32 +70,32 @@ export class Line<Message, Sender> {
     return queued;
   }
 
-  /** Forgets all messages. */
+  /** Discards all messages. */
   clear(): void {
     this.#messages = [];
     this.#taken = this.bytes = 0;
   }
 }
 
-/** The bounds of a batch; a single message may be larger. */
+/** The bounds of a batch. A single message may be larger. */
 export interface BatchBounds {
-  /** The bytes, with {@link MESSAGE_BYTES} for each message. */
+  /** The size in bytes, including {@link MESSAGE_BYTES} for each message. */
   readonly bytes: number;
   /** The number of messages. */
   readonly messages: number;
 }
 
-/** The lines of all senders that have something waiting. */
+/** The lines of all senders that have messages waiting. */
 export class Queue<Message, Sender> {
   /** The number of waiting messages. */
   length = 0;
-  /** The memory that they take up. */
+  /** Their size in memory, in bytes. */
   bytes = 0;
   readonly #sum: Sum;
   #arrivals = 0;
   #lines: Line<Message, Sender>[] = []; // In the order in which they are served.
 
-  /** Makes an empty queue; its bytes are also counted in a sum, if there is one. */
+  /** Creates an empty queue whose bytes are also added to `sum`. */
   constructor(sum: Sum = { bytes: 0 }) {
     this.#sum = sum;
   }
@@ -118,9 +118,10 @@ export class Queue<Message, Sender> {
   }
 
   /**
-   * Takes the next batch: some from each line in turn, and what was taken in the order of arrival.
+   * Takes the next batch from the lines in turn.
    *
-   * @param waits Tells which lines have to wait. Default: none.
+   * @param waits Tells whether a line has to wait. Default: none has to.
+   * @returns The messages in the order in which they arrived.
    */
   take(
     bounds: BatchBounds,
@@ -159,7 +160,7 @@ export class Queue<Message, Sender> {
     return batch;
   }
 
-  /** Forgets what one sender has waiting. */
+  /** Discards the waiting messages of one sender. */
   drop(line: Line<Message, Sender>): void {
     const at = this.#lines.indexOf(line);
     if (at < 0) return;
@@ -175,7 +176,7 @@ export class Queue<Message, Sender> {
   }
 }
 
-/** Returns the memory that a message takes up. */
+/** Returns the memory that a message takes up, in bytes. */
 export function costOf({ bytes }: { readonly bytes: number }): number {
   return bytes + MESSAGE_BYTES;
 }

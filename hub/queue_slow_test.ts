@@ -1,7 +1,7 @@
 import { assert } from "@std/assert";
 import { Line, Queue } from "./queue.ts";
 
-// Not among the quick tests: what runs beside it would be measured as well.
+// Not among the quick tests, because tests that run in parallel would distort the measurement.
 Deno.test("Queue of 262,144 messages hands them out no slower than one of 8,192", () => {
   const taken = 4096;
   const perMessage = (count: number) => {
@@ -13,9 +13,9 @@ Deno.test("Queue of 262,144 messages hands them out no slower than one of 8,192"
     return (performance.now() - started) / taken;
   };
   const least = (count: number, times: number) =>
-    // What else the machine does only adds to it.
+    // Other load on the machine only adds to the time.
     Math.min(...Array.from({ length: times }, () => perMessage(count)));
-  least(8192, 50); // The compiler has done its work after that.
+  least(8192, 50); // This warms up the compiler.
   const few = least(8192, 20), many = least(262_144, 10);
-  assert(many < 8 * few, `${many} ms against ${few} ms`); // Else it is some 32 times.
+  assert(many < 8 * few, `${many} ms against ${few} ms`); // Without that, about 32 times.
 });

@@ -15,7 +15,7 @@ function setUp() {
   return { queue, lines, push, take };
 }
 
-Deno.test("Queue hands out what fits a batch in the order of arrival, whoever sent it", () => {
+Deno.test("Queue hands out messages that fit a batch in the order of arrival, whoever sent them", () => {
   const { push, take } = setUp();
   push("alice", "a1");
   push("bob", "b1");
@@ -24,7 +24,7 @@ Deno.test("Queue hands out what fits a batch in the order of arrival, whoever se
   assertEquals(take(), []);
 });
 
-Deno.test("Queue bounds a batch in bytes and in messages, but never stops a large message", () => {
+Deno.test("Queue bounds the bytes and messages of a batch but never blocks a large message", () => {
   const { push, take } = setUp();
   for (const [message, bytes] of [["1", 500], ["2", 100], ["3", 100], ["4", 0]] as const) {
     push("alice", message, bytes);
@@ -47,7 +47,7 @@ Deno.test("Queue serves senders in turn, so a flood does not keep the others wai
   assert(first.length > 10, "the flood stands still");
 });
 
-Deno.test("Queue counts what waits, and forgets a sender that is dropped", () => {
+Deno.test("Queue counts waiting messages and discards those of a sender that is dropped", () => {
   const { queue, lines, push, take } = setUp();
   push("alice", "a", 10);
   push("bob", "b", 20);
@@ -88,7 +88,7 @@ Deno.test("Queue loses nothing and keeps each sender's order, whatever is pushed
   }));
 });
 
-Deno.test("Queue passes over lines that have to wait, and serves them later", () => {
+Deno.test("Queue skips lines that have to wait and serves them later", () => {
   const queue = new Queue<string, string>();
   const alice = new Line<string, string>("alice"), bob = new Line<string, string>("bob");
   for (const message of ["a", "b"]) queue.push(alice, message, 1);

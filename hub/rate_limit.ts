@@ -1,15 +1,15 @@
 /**
- * The rate limit of a sender, or of an address: a token bucket that holds, and regains, a second's worth of messages.
+ * The rate limit of a member or an address: a token bucket that holds one second's worth of messages.
  *
  * @module
  */
 
-/** The messages that may be sent. */
+/** The allowance of messages, which refills over time. */
 export class TokenBucket {
   #tokens: number;
   #at: number;
 
-  /** Makes a full bucket for `rate` messages a second. */
+  /** Creates a full bucket for `rate` messages per second; `now` is the time in milliseconds. */
   constructor(readonly rate: number, now: number) {
     this.#tokens = Math.max(1, rate);
     this.#at = now;
@@ -26,7 +26,7 @@ export class TokenBucket {
     return --this.#tokens >= 0;
   }
 
-  /** Tells whether it is as good as a new one. */
+  /** Tells whether the bucket is full, like a new one; `now` is the time in milliseconds. */
   isFull(now: number): boolean {
     this.#regain(now);
     return this.#tokens >= this.rate;

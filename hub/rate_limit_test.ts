@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { TokenBucket } from "./rate_limit.ts";
 
-Deno.test("TokenBucket allows one second's worth at once, and regains it over a second", () => {
+Deno.test("TokenBucket allows one second's worth of messages at once and refills within a second", () => {
   const bucket = new TokenBucket(3, 0);
   assertEquals([1, 2, 3, 4].map(() => bucket.take(0)), [true, true, true, false]);
   const later = new TokenBucket(3, 0);
@@ -9,7 +9,7 @@ Deno.test("TokenBucket allows one second's worth at once, and regains it over a 
   assertEquals([later.take(400), later.take(400), later.take(1400)], [true, false, true]);
 });
 
-Deno.test("TokenBucket of less than one message a second allows one at once", () => {
+Deno.test("TokenBucket for less than one message per second allows one at once", () => {
   const bucket = new TokenBucket(0.5, 0);
   assertEquals([bucket.take(0), bucket.take(4000), bucket.take(4001)], [true, true, false]);
 });

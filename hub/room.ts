@@ -1,10 +1,10 @@
 /**
- * A room: its members, and what was said in it, in one order for all of them.
+ * A room: its members and its messages, in one order for all of them.
  *
  * Messages wait in the queue until the room's turn. A turn puts a batch of them into the log and hands
- * it to the members at the head of the log. A member whose socket holds too much is lagging: it is
- * given nothing more until its socket has drained, and is then fed from the log, at its own pace. So is
- * a member that wants to hear the history first.
+ * it to the members at the head of the log. A member whose socket holds too much is lagging. It is given
+ * nothing more until its socket has drained, and is then fed from the log at its own pace. A member that
+ * asked for history is fed in the same way.
  *
  * @module
  */
@@ -17,45 +17,45 @@ import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
 import type { BatchBounds } from "./queue.ts";
 import type { Source, Tally } from "./source.ts";
 
-/** The bytes that a batch may hold; a single message may be larger. */
+/** The bytes that a batch may hold. A single message may be larger. */
 const MAX_BATCH_BYTES = 256 * 1024;
 
 /** A member whose socket holds more than this is lagging. */
 const HIGH_WATER_BYTES = 128 * 1024;
 
-/** How far behind a member may fall while a flood waits for it and others do not, as a multiple of what it may. */
+/** The multiple of the allowed backlog that a member may reach while only a flood waits for it. */
 const MOST_OVERSHOOT = 1.5;
 
-/** The bytes that all laggards together are given in one turn, and a batch more. */
+/** The bytes after which no further laggard is fed in the same turn. */
 const MAX_FED_BYTES = 4 * 1024 * 1024;
 
-/** The time until a room looks again whether it may move on, in milliseconds. */
+/** The time after which a room that waits checks again whether it may move on. */
 const PAUSE_MILLISECONDS = 1;
 
-/** The longest time between two looks at laggards that take nothing, in milliseconds. */
+/** The longest time between two checks of laggards that accept nothing. */
 const LONGEST_REST_MILLISECONDS = 25;
 
 /** The options of a room. Sizes are in bytes. */
 export interface RoomOptions<Message, Data> {
-  /** The deliveries that one batch may come to. */
+  /** The most deliveries for one batch. */
   readonly maxBatchDeliveries: number;
-  /** The unsent bytes over which a member falls off the log. */
+  /** The backlog over which a member falls off the log. */
   readonly maxBacklogBytes: number;
   /** The bytes in a member's socket over which it is lagging. Default: 128 KiB. */
   readonly highWaterBytes?: number;
-  /** Whether a member that fell off is evicted; else messages are skipped for it. */
+  /** Whether a member that falls off is evicted. If not, it skips messages. */
   readonly evictSlow: boolean;
   /** Ends the membership of a member. */
   evict(member: Tracked<Message, Data>, ending: Ending & Eviction): void;
-  /** What is kept of the past; `null` for nothing. */
+  /** The history of all rooms; `null` for none. */
   readonly history: { add(room: Chronicle, bytes: number, time: number): void } | null;
-  /** Called after a batch was handed to the members at the head, with the time that took. */
+  /** Called after a batch was handed to the members at the head, with the time that it took. */
   onBatch(seconds: number): void;
 }
 
-/** Members that share one order. */
+/** A group of members that share one order. */
 export class Room<Message, Data> implements Chronicle {
-  /** What puts its messages in order. */
+  /** The source of its batches. */
   readonly source: Source<Message, Data>;
   readonly #options: RoomOptions<Message, Data>;
   readonly #tally: Tally;
@@ -63,12 +63,12 @@ export class Room<Message, Data> implements Chronicle {
   readonly #pace = new Pace();
   readonly #ready = new Set<Tracked<Message, Data>>(); // The members at the head.
   readonly #laggards = new Set<Tracked<Message, Data>>();
-  readonly #dismissed = new Set<Tracked<Message, Data>>(); // Told to go away; they are given nothing more.
-  #rest = PAUSE_MILLISECONDS; // The time from the last turn until the next was to be.
+  readonly #dismissed = new Set<Tracked<Message, Data>>(); // Closing; they are given nothing more.
+  #rest = PAUSE_MILLISECONDS; // The planned time between the last turn and the next.
   readonly #highWater: number;
   #closing = false;
 
-  /** Makes a room without members. */
+  /** Creates a room without members. */
   constructor(
     /** Its name, a path. */
     readonly name: string,
@@ -96,19 +96,19 @@ export class Room<Message, Data> implements Chronicle {
   }
 
   /**
-   * The bytes that the relay holds for a member: in its socket, and in the log from its position on, unless
-   * that is history.
+   * Returns the bytes that the relay holds for a member: those in its socket and, unless it is receiving
+   * history, those in the log from its position on.
    */
   unsent({ connection, lag }: Tracked<Message, Data>): number {
     return connection.backlog() + (lag && !lag.replaying ? this.#log.behind(lag.position) : 0);
   }
 
   /**
-   * Adds a member; it is given the part of the history that it wants, and then all that gets its place in the
-   * order from now on.
+   * Adds a member. It is given the part of the history that it asked for, and then everything that gets
+   * its place in the order from now on.
    *
    * @param at The time in milliseconds.
-   * @returns Whether the room has to give it something.
+   * @returns Whether the room needs a turn to feed it.
    */
   join(member: Tracked<Message, Data>, at: number): boolean {
     const { position, skip } = this.#beginningOf(member, at);
@@ -123,7 +123,7 @@ export class Room<Message, Data> implements Chronicle {
     return false;
   }
 
-  /** Removes a member. What it sent stays in the queue. */
+  /** Removes a member. Messages that it sent stay in the queue. */
   leave(member: Tracked<Message, Data>): void {
     this.#ready.delete(member) || this.#laggards.delete(member) || this.#dismissed.delete(member);
     if (this.#laggards.size === 0) this.#log.release();
@@ -133,23 +133,23 @@ export class Room<Message, Data> implements Chronicle {
     this.#log.forgetOldest();
   }
 
-  /** Whether there is nothing to do until somebody publishes. */
+  /** Whether there is nothing to do until a message is published. */
   get idle(): boolean {
     return this.source.waiting === 0 && this.#laggards.size === 0;
   }
 
-  /** Whether nothing would be lost with it. */
+  /** Whether nothing would be lost if the room were removed. */
   get vacant(): boolean {
     return this.size === 0 && this.idle && this.#log.length === 0;
   }
 
-  /** Tells every member to go away, once it has been given what is queued, or at once if that cannot be. */
+  /** Starts to close all connections, after the queued messages were sent or, with `atOnce`, immediately. */
   close(atOnce = false): void {
     this.#closing = true;
     if (atOnce || this.source.waiting === 0) this.#dismissReady();
   }
 
-  /** Tells a member at the head to go away, and gives it nothing more. */
+  /** Starts to close the connection of a member at the head, and gives it nothing more. */
   dismiss(member: Tracked<Message, Data>): void {
     if (!this.#ready.delete(member)) return;
     this.#dismissed.add(member);
@@ -157,10 +157,10 @@ export class Room<Message, Data> implements Chronicle {
   }
 
   /**
-   * Feeds the laggards and, if it is time, delivers one batch.
+   * Feeds the laggards and, if the pace allows it, delivers one batch.
    *
    * @param at The time in milliseconds.
-   * @returns The milliseconds until the next turn; `null` if there is nothing to do until somebody publishes.
+   * @returns The milliseconds until the next turn; `null` for none until a message is published.
    */
   turn(at: number): number | null {
     this.#pace.tick(at, this.#rest);
@@ -171,7 +171,7 @@ export class Room<Message, Data> implements Chronicle {
     return this.#laggards.size > 0 ? this.#rest : null;
   }
 
-  /** Delivers what is next, if it is time for that. */
+  /** Delivers the next batch if the source and the pace allow it. */
   #advance(at: number): void {
     if (this.source.mayWait(at)) return;
     this.#findLaggards();
@@ -185,7 +185,7 @@ export class Room<Message, Data> implements Chronicle {
     return this.#log.findSince(at - replay.milliseconds);
   }
 
-  /** Gives laggards what their sockets take, and returns when to look at them again. */
+  /** Gives laggards as much as their sockets accept, and returns the milliseconds until the next check. */
   #feed(): number {
     if (this.#laggards.size === 0) return PAUSE_MILLISECONDS;
     const { now } = this.#pace;
@@ -193,7 +193,7 @@ export class Room<Message, Data> implements Chronicle {
     for (const member of [...this.#laggards]) {
       const lag = member.lag!;
       if (lag.replaying && lag.position < this.#log.past) {
-        this.#options.evict(member, "gap"); // It is too slow for what it wants to hear.
+        this.#options.evict(member, "gap"); // It is too slow for the history that it asked for.
         continue;
       }
       if (member.connection.backlog() < lag.held) member.tookAt = now;
@@ -212,7 +212,7 @@ export class Room<Message, Data> implements Chronicle {
     return Math.max(PAUSE_MILLISECONDS, Math.min(quiet / 8, LONGEST_REST_MILLISECONDS));
   }
 
-  /** Gives a laggard what its socket takes, behind all others the next time, and returns how many bytes. */
+  /** Gives a laggard as much as its socket accepts, moves it behind the others, and returns the bytes. */
   #feedOne(member: Tracked<Message, Data>, lag: Lag): number {
     const held = member.connection.backlog();
     let fed = 0;
@@ -236,7 +236,7 @@ export class Room<Message, Data> implements Chronicle {
     member.lag = null;
   }
 
-  /** Finds the members whose sockets hold too much to be given the next batch. */
+  /** Finds the members whose sockets hold too much for the next batch. */
   #findLaggards(): void {
     for (const member of this.#ready) {
       const held = member.connection.backlog();
@@ -257,7 +257,7 @@ export class Room<Message, Data> implements Chronicle {
     };
   }
 
-  /** Counts those at the head that keep up with a flood; `null` if nobody floods. */
+  /** Counts the members at the head that keep up with a flood; `null` if there is no flood. */
   #bystanders(): number | null {
     const { now } = this.#pace;
     if (!this.source.findFlood(now)) return null;
@@ -278,7 +278,7 @@ export class Room<Message, Data> implements Chronicle {
     }
   }
 
-  /** Delivers a batch, without the members that have fallen off. */
+  /** Delivers a batch, but not to members that have fallen off the log. */
   #moveOn(at: number): void {
     const { evictSlow, evict } = this.#options;
     const fallen = [...this.#laggards].filter((member) => this.#isFalling(member));
@@ -287,7 +287,7 @@ export class Room<Message, Data> implements Chronicle {
     if (!evictSlow) { for (const member of fallen) this.#skip(member); }
   }
 
-  /** Delivers a batch of those who have little waiting, as long as nobody falls too far behind by that. */
+  /** Delivers a batch from senders with little waiting, as long as no member falls too far behind. */
   #moveOthers(at: number): void {
     const most = MOST_OVERSHOOT * this.#options.maxBacklogBytes;
     if ([...this.#laggards].some(({ lag }) => !lag!.replaying && lag!.unsent > most)) return;
@@ -295,7 +295,7 @@ export class Room<Message, Data> implements Chronicle {
     if (entry) this.#deliver(entry);
   }
 
-  /** What may be delivered in one turn, to as many members as there are now. */
+  /** Returns the bounds of one turn's batch for the current number of members. */
   batchBounds(): BatchBounds {
     const messages = Math.max(1, Math.floor(this.#options.maxBatchDeliveries / this.size));
     return { bytes: MAX_BATCH_BYTES, messages };
@@ -319,7 +319,7 @@ export class Room<Message, Data> implements Chronicle {
   }
 
   /**
-   * Writes a batch to one member, without its own messages where these are not for it.
+   * Writes a batch to one member, without its own messages if there is no echo.
    *
    * @param skip How many messages at the beginning are left out.
    */
@@ -338,7 +338,7 @@ export class Room<Message, Data> implements Chronicle {
     this.#count(messages - skip - own.length, payloadBytes - skippedBytes - ownBytes);
   }
 
-  /** Puts a member at the head; what it has missed is one piece. */
+  /** Moves a member to the head. The messages that it misses are contiguous. */
   #skip(member: Tracked<Message, Data>): void {
     const lag = member.lag!;
     for (; lag.position < this.#log.head; lag.position++) {
@@ -357,7 +357,7 @@ export class Room<Message, Data> implements Chronicle {
   }
 }
 
-/** Finds the places of a member's own messages in a batch. */
+/** Finds the indices of a member's own messages in a batch. */
 function ownOf(member: unknown, origins: readonly Origin[]): number[] {
   return origins.flatMap(({ sender }, at) => sender === member ? [at] : []);
 }

@@ -7,7 +7,7 @@ import { Tracked } from "./member.ts";
 import { Line, MESSAGE_BYTES } from "./queue.ts";
 import { Room, type RoomOptions } from "./room.ts";
 
-/** A socket that holds what is written to it until it is drained. */
+/** A socket that holds all written data until it is drained. */
 class FakeSocket extends FakeConnection {
   override write(message: string): void {
     super.write(message);
@@ -23,7 +23,7 @@ type Client = Tracked<string, string> & { connection: FakeSocket };
 
 /** The size of every message. */
 const SIZE = 100;
-/** What a message counts in the log. */
+/** The size for which a message counts in the log. */
 const COST = SIZE + MESSAGE_BYTES;
 const HIGH_WATER = 2 * SIZE, MAX_BACKLOG = 10 * COST;
 
@@ -69,7 +69,7 @@ function setUp({ drop = false, ...options }: Changes & { drop?: boolean } = {}) 
     room.join(member, now);
     return member;
   };
-  /** Says something, and lets time pass until it has its place in the order; others than `stuck` drain. */
+  /** Sends a message and waits until it has its place in the order. All sockets but `stuck` drain. */
   const say = (sender: Client, stuck: readonly Client[] = []) => {
     const message = `${said++}`;
     queue.push(sender.line ??= new Line(sender), message, SIZE);
@@ -90,7 +90,7 @@ function setUp({ drop = false, ...options }: Changes & { drop?: boolean } = {}) 
 const upTo = (count: number, from = 0) =>
   Array.from({ length: count - from }, (_, i) => `${from + i}`);
 
-Deno.test("Room gives a lagging member nothing more, and all it missed once its socket drains", () => {
+Deno.test("Room gives a lagging member nothing until its socket drains, then everything it missed", () => {
   const { join, say, look, evicted } = setUp();
   const alice = join("alice"), cathy = join("cathy");
   for (let i = 0; i < 8; i++) say(alice, [cathy]);
@@ -103,7 +103,7 @@ Deno.test("Room gives a lagging member nothing more, and all it missed once its 
   assertEquals([cathy.connection.heard, evicted, look()], [upTo(8), [], null]);
 });
 
-Deno.test("Room evicts a member once it is too far behind, not earlier and not much later", () => {
+Deno.test("Room evicts a member when it is too far behind, not earlier and not much later", () => {
   const { room, join, say, evicted } = setUp();
   const alice = join("alice"), cathy = join("cathy");
   while (room.unsent(cathy) <= MAX_BACKLOG) {
@@ -118,7 +118,7 @@ Deno.test("Room evicts a member once it is too far behind, not earlier and not m
   assertEquals(evicted, ["cathy"]);
 });
 
-Deno.test("Room passes on what others say while a flood waits for a member", () => {
+Deno.test("Room delivers the messages of other senders while a flood waits for a member", () => {
   const { queue, join, look, evicted } = setUp({ maxBacklogBytes: 64 * COST });
   const alice = join("alice"), bob = join("bob"), cathy = join("cathy");
   cathy.connection.held = 65 * COST;
@@ -131,7 +131,7 @@ Deno.test("Room passes on what others say while a flood waits for a member", () 
   assertEquals([bob.connection.heard, queue.length, evicted], [["hello"], 2000, []]);
 });
 
-Deno.test("Room keeps a member that is behind but takes data in bursts within the limit", () => {
+Deno.test("Room keeps a member that lags but accepts data in bursts within the limit", () => {
   const { join, say, look, evicted } = setUp();
   const alice = join("alice"), cathy = join("cathy");
   for (let round = 0; round < 20; round++) {
@@ -144,7 +144,7 @@ Deno.test("Room keeps a member that is behind but takes data in bursts within th
   assertEquals([evicted, cathy.connection.heard], [[], upTo(160)]);
 });
 
-Deno.test("Room that drops skips one piece for a member that fell off, and counts it", () => {
+Deno.test("Room that drops messages leaves a single gap for a member that fell off and counts it", () => {
   const { join, say, look, evicted, tally } = setUp({ drop: true });
   const alice = join("alice"), cathy = join("cathy");
   for (let i = 0; i < 40; i++) say(alice, [cathy]);
@@ -160,7 +160,7 @@ Deno.test("Room that drops skips one piece for a member that fell off, and count
   assertEquals([evicted, tally.droppedMessages], [[], second - 3]);
 });
 
-Deno.test("Room keeps one log for all laggards, and lets go of it when they have left", () => {
+Deno.test("Room keeps one log for all laggards and discards it when they have left", () => {
   const { room, join, say } = setUp();
   const alice = join("alice");
   const stuck = Array.from({ length: 50 }, (_, i) => join(`stuck ${i}`));
@@ -171,7 +171,7 @@ Deno.test("Room keeps one log for all laggards, and lets go of it when they have
   assertEquals([room.size, room.idle, room.unsent(alice)], [1, true, 0]);
 });
 
-Deno.test("Room says goodbye to a laggard only after it was given everything", () => {
+Deno.test("Room closes the connection of a laggard only after it was given everything", () => {
   const { room, join, say, look } = setUp();
   const alice = join("alice"), cathy = join("cathy");
   for (let i = 0; i < 6; i++) say(alice, [cathy]);
@@ -185,7 +185,7 @@ Deno.test("Room says goodbye to a laggard only after it was given everything", (
   assertEquals([cathy.connection.heard, cathy.connection.closes], [upTo(6), ["shutdown"]]);
 });
 
-Deno.test("Room gives every member one order without a gap, whoever lags, under any policy", () => {
+Deno.test("Room gives every member one order without unexpected gaps, whoever lags, under any policy", () => {
   const who = fc.nat(5);
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ do: fc.constant("say" as const), who }) },
@@ -221,7 +221,7 @@ Deno.test("Room gives every member one order without a gap, whoever lags, under 
           said++;
         }
       }
-      for (let i = 0; i < 1000; i++) { // In the end everybody reads.
+      for (let i = 0; i < 1000; i++) { // In the end, all members read.
         for (const { member } of all) member.connection.drain();
         look();
       }

@@ -11,13 +11,13 @@ const ROOMS = 100_000;
 setFlagsFromString("--expose-gc");
 const collectGarbage: () => void = runInNewContext("gc");
 
-/** Returns the bytes that are in use. */
+/** Returns the memory in use, in bytes. */
 function heapInUse(): number {
   collectGarbage();
   return Deno.memoryUsage().heapUsed;
 }
 
-Deno.test("Hub gives back the memory of 100,000 rooms, with or without words in them", async () => {
+Deno.test("Hub releases the memory of 100,000 rooms, with or without messages in them", async () => {
   const hub = new Hub<string, string>({
     encode: encodeTexts,
     maxMessageBytes: 100,

@@ -22,7 +22,7 @@ function setUp(changes: Partial<HubOptions<string, string>> = {}) {
   return { hub, join, flushed };
 }
 
-Deno.test("Hub relays a message to all in its sender's room, and to nobody else", async () => {
+Deno.test("Hub relays a message to all members of its sender's room, and to no others", async () => {
   const { hub, join } = setUp();
   const alice = join("alice", "/a"), bob = join("bob", "/b"), cathy = join("cathy", "/a");
   hub.publish(alice.member, "to a", 4);
@@ -37,7 +37,7 @@ Deno.test("Hub relays a message to all in its sender's room, and to nobody else"
   assertEquals([connected, rooms, messages, deliveries], [3, 2, 2, 3]);
 });
 
-Deno.test("Hub keeps a room until its last member has left and what it said is delivered", async () => {
+Deno.test("Hub keeps a room until its last member has left and all messages are delivered", async () => {
   const { hub, join } = setUp();
   const alice = join("alice", "/a");
   hub.publish(alice.member, "last words", 10);
@@ -49,7 +49,7 @@ Deno.test("Hub keeps a room until its last member has left and what it said is d
   assertEquals([bob.connection.heard, hub.stats().rooms], [[], 1]);
 });
 
-Deno.test("Hub holds up nobody in a room where all wait for a slow member of another", async () => {
+Deno.test("Hub does not hold up a room while another room waits for a slow member", async () => {
   const { hub, join, flushed } = setUp();
   const slow = [join("slow", "/a"), join("slower", "/a")], bob = join("bob", "/b");
   for (const { connection } of slow) connection.held = 2 * MAX_BACKLOG_BYTES;
@@ -64,7 +64,7 @@ Deno.test("Hub holds up nobody in a room where all wait for a slow member of ano
   assertEquals(slow.map(({ connection }) => connection.heard), [["waits"], ["waits"]]);
 });
 
-Deno.test("Hub reads on from senders with little waiting, whatever waits in another room", async () => {
+Deno.test("Hub keeps reading from senders with little waiting, whatever waits in another room", async () => {
   const { hub, flushed } = setUp();
   const paused: string[] = [];
   const joinPausable = (peer: string, room: string) => {
@@ -79,7 +79,7 @@ Deno.test("Hub reads on from senders with little waiting, whatever waits in anot
   await flushed();
 });
 
-Deno.test("Hub tells the members of all rooms to go away, and evicts and counts them all", async () => {
+Deno.test("Hub closes, evicts and counts the members of all rooms", async () => {
   const { hub, join } = setUp();
   const members = ["/a", "/b", "/c"].map((room, i) => join(`${i}`, room));
   const { count, next } = hub.dismiss();
@@ -99,7 +99,7 @@ Deno.test("Hub tells the members of all rooms to go away, and evicts and counts 
   assertEquals(hub.stats().rooms, 0);
 });
 
-Deno.test("Hub expels the members of all rooms, and forgets the rooms", () => {
+Deno.test("Hub expels the members of all rooms and removes the rooms", () => {
   const { hub, join } = setUp();
   const members = ["/a", "/b"].map((room) => join("someone", room));
   const { count, next } = hub.expel("gap");
@@ -144,7 +144,7 @@ Deno.test("a hub of many rooms does in each what a hub of its own would do", asy
       }
     }
     for (const { flushed } of [one, ...many]) await flushed();
-    await endOfTurn(); // Turns of rooms that were emptied meanwhile.
+    await endOfTurn(); // The turns of rooms that have become empty.
     for (const { both: [{ connection: mine }, { connection: model }] } of members) {
       assertEquals(mine.heard, model.heard);
     }

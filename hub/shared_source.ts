@@ -1,6 +1,6 @@
 /**
- * The source of a room in a cluster: what is queued is taken to where the order is decided, and comes
- * back from there among what other relays sent.
+ * The source of a room in a cluster. Queued messages go to the shared order and come back in their places
+ * among the messages of other relays.
  *
  * @module
  */
@@ -13,26 +13,26 @@ import type { Frames } from "./order.ts";
 import { type BatchBounds, MESSAGE_BYTES, Queue, type Queued } from "./queue.ts";
 import type { Source, Sum } from "./source.ts";
 
-/** While more has arrived in all rooms than this, a room is pressed to deliver earlier. */
+/** The arrived bytes in all rooms over which each room has to deliver earlier. */
 const MANY_ARRIVED_BYTES = 32 * 1024 * 1024;
 
-/** So much may have arrived in one room before it waits for nobody any more. */
+/** The arrived bytes in one room over which it no longer waits for slow members. */
 const MOST_ARRIVED_BYTES = { few: 16 * 1024 * 1024, many: 1024 * 1024 };
 
-/** Makes batches of what has arrived. */
+/** Makes batches of messages that have arrived. */
 export class SharedSource<Message, Data> implements Source<Message, Data> {
   readonly queue: Queue<Message, Author<Message, Data>>;
   readonly #arrivals: Arrivals;
   readonly #unpack: (frames: Frames) => Encoded<Data>;
   readonly #arrived: Sum;
-  #underway = 0; // The number of messages that were taken and have not come back.
+  #underway = 0; // The number of messages that were sent and have not come back.
 
   /**
-   * Begins with nothing under way.
+   * Creates a source with nothing under way.
    *
    * @param unpack Turns frames into the pieces that connections write.
-   * @param queued Counts what is queued, in this and other rooms.
-   * @param arrived Counts what has arrived.
+   * @param queued The total of queued messages in all rooms.
+   * @param arrived The total of arrived messages in all rooms.
    */
   constructor(unpack: (frames: Frames) => Encoded<Data>, queued: Sum, arrived: Sum) {
     this.#unpack = unpack;
@@ -59,27 +59,27 @@ export class SharedSource<Message, Data> implements Source<Message, Data> {
   }
 
   findFlood(): boolean {
-    return false; // What others put in order cannot be made to wait alone.
+    return false; // A flood has its places in the order already and cannot wait alone.
   }
 
-  /** Takes what is queued to where the order is decided; it is to come back through {@link arrive}. */
+  /** Takes queued messages for the shared order. They come back through {@link SharedSource.arrive}. */
   send(bounds: BatchBounds): Queued<Message, Author<Message, Data>>[] {
     const batch = this.queue.take(bounds);
     this.#underway += batch.length;
     return batch;
   }
 
-  /** Takes note that so many messages of {@link send} have their place in the order. */
+  /** Notes that messages of {@link SharedSource.send} are no longer under way; `messages` is their number. */
   landed(messages: number): void {
     this.#underway -= messages;
   }
 
-  /** Takes in what comes next in the order. */
+  /** Accepts the next piece of the order. */
   arrive(piece: Piece): void {
     this.#arrivals.push(piece);
   }
 
-  /** Forgets what has arrived and was not delivered. */
+  /** Discards messages that have arrived but were not delivered. */
   forget(): void {
     this.#arrivals.clear();
   }

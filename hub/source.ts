@@ -1,5 +1,5 @@
 /**
- * The contract between a room and what puts its messages in order.
+ * The contract between a room and the source of its batches.
  *
  * @module
  */
@@ -8,35 +8,39 @@ import type { Entry } from "./log.ts";
 import type { Author } from "./author.ts";
 import type { BatchBounds, Queue } from "./queue.ts";
 
-/** Where the batches of a room come from. */
+/**
+ * Puts the messages of a room in order and makes batches of them.
+ *
+ * Times are in milliseconds: `at` by the clock, `now` by the pace of the room ({@link Pace.now}).
+ */
 export interface Source<Message, Data> {
-  /** What the members have sent, until it is put in order. */
+  /** The messages that wait for their place in the order. */
   readonly queue: Queue<Message, Author<Message, Data>>;
   /** The number of messages that are yet to be delivered, wherever they are. */
   readonly waiting: number;
   /** Whether there is something to deliver now. */
   readonly ready: boolean;
-  /** Whether so much is here that it must not wait for anybody. */
+  /** Whether so much has arrived that its delivery must not wait for slow members. */
   readonly pressing: boolean;
-  /** Tells whether what is here had better wait a moment for more; `at` is a clock's milliseconds. */
+  /** Tells whether the delivery should wait a moment for more messages. */
   mayWait(at: number): boolean;
-  /** Marks the members that flood the room at a time of its pace, and tells whether one has done so of late. */
+  /** Marks the senders that flood the room, and tells whether there was a flood recently. */
   findFlood(now: number): boolean;
-  /** Takes the next batch; `at` is a clock's milliseconds. */
+  /** Takes the next batch. */
   take(bounds: BatchBounds, at: number): Entry<Data>;
-  /** Takes a batch of those who do not flood, at a time of the room's pace; `null` if there is none. */
+  /** Takes a batch from senders that do not flood; `null` if there is none. */
   takeOthers(bounds: BatchBounds, at: number, now: number): Entry<Data> | null;
-  /** Is told how long the delivery of a batch took. */
+  /** Called after each delivery, with the time that it took. */
   delivered(milliseconds: number): void;
 }
 
-/** What several rooms hold together. */
+/** A total over several rooms. */
 export interface Sum {
-  /** The memory that it takes up. */
+  /** The size in memory, in bytes. */
   bytes: number;
 }
 
-/** The numbers that rooms count together. They only ever grow. */
+/** The counters that all rooms share. They only ever grow. */
 export interface Tally {
   messages: number;
   receivedBytes: number;

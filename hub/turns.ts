@@ -1,6 +1,6 @@
 /**
- * The turns of rooms: at the end of a turn of the event loop for those in which something has happened,
- * or after a rest for those that wait for something.
+ * The turns of rooms. A room has its turn at the end of a turn of the event loop in which something
+ * happened in it, or after a rest if it is waiting.
  *
  * @module
  */
@@ -9,21 +9,21 @@
 export class Turns<Room> {
   readonly #turn: (room: Room) => number | null;
   readonly #after: () => void;
-  #due = new Set<Room>(); // At the end of this turn of the event loop.
+  #due = new Set<Room>(); // Their turn is at the end of this turn of the event loop.
   readonly #resting = new Map<Room, ReturnType<typeof setTimeout>>();
 
   /**
-   * Begins without a room.
+   * Starts without any rooms.
    *
-   * @param turn Gives a room its turn, and returns the milliseconds until its next; `null` for none.
-   * @param after Is called after some had their turns.
+   * @param turn Gives a room its turn, and returns the milliseconds until its next one; `null` for none.
+   * @param after Called after one or more rooms have had their turn.
    */
   constructor(turn: (room: Room) => number | null, after: () => void) {
     this.#turn = turn;
     this.#after = after;
   }
 
-  /** Gives a room a turn at the end of this turn of the event loop. */
+  /** Schedules a room's turn for the end of this turn of the event loop. */
   wake(room: Room): void {
     this.#due.add(room);
     if (this.#due.size > 1) return;
@@ -35,7 +35,7 @@ export class Turns<Room> {
     });
   }
 
-  /** Takes away a room's turns that are yet to come. */
+  /** Cancels a room's next turn. */
   forget(room: Room): void {
     this.#due.delete(room);
     this.#rouse(room);
