@@ -99,7 +99,7 @@ export class Intake<Message, Data> {
     return sender.bucket.take(at);
   }
 
-  /** Tells whether to read from a sender. If too much is waiting in total, only little of it may be its own. */
+  /** Tells whether to read from a sender. It may have only little waiting if too much waits in total. */
   #mayRead({ line }: Tracked<Message, Data>): boolean {
     return line!.bytes <= (this.hasSpace(0) ? FLOOD_BYTES : QUANTUM_BYTES);
   }
