@@ -5,7 +5,8 @@ import { has } from "../testing/daemon.ts";
 const here = await has("nats-server", "nats-server");
 
 Deno.test({
-  name: "relays of a cluster give each client a piece of one order, whatever accidents happen",
+  name:
+    "relays of a cluster give each client a contiguous part of one order, whatever accidents happen",
   ignore: !here,
   async fn() {
     const { clients, messages } = await storm({ seconds: 12 });
@@ -13,7 +14,7 @@ Deno.test({
   },
 });
 
-Deno.test("OneOrder sees what is missing, mixed up or there twice", () => {
+Deno.test("OneOrder detects messages that are missing, repeated or out of order", () => {
   const whole = ["a 0", "b 0", "a 1", "c 0", "b 1"];
   const find = (list: string[]) => {
     const order = new OneOrder();
@@ -28,7 +29,7 @@ Deno.test("OneOrder sees what is missing, mixed up or there twice", () => {
   assertEquals(find(["b 1", "d 0", "b 1"]), "something was heard twice");
 });
 
-Deno.test("findHole sees what a sender said and nobody heard", () => {
+Deno.test("findHole detects sent messages that no client received", () => {
   const list = ["a 3", "b 0", "a 4", "b 2"];
   assertEquals(findHole(list, () => false), "b 2 came after b 0");
   assertEquals(findHole(list, (name) => name === "b"), null);

@@ -1,5 +1,5 @@
 /**
- * The contract of a bus: it carries batches between relays and gives all of them one order.
+ * The contract of a bus, which carries batches between relays and gives them one order.
  *
  * @module
  */
@@ -7,75 +7,76 @@
 import type { Order, Ordered } from "../hub.ts";
 
 /**
- * The state of a bus. `connected`: batches pass. `reconnecting`: the engine does not answer, for less
- * than the patience. `lost`: for longer.
+ * The state of a bus. `connected`: batches get through. `reconnecting`: the engine has not answered, but
+ * for less than the patience. `lost`: it has not answered for longer than that.
  */
 export type BusState = "connected" | "reconnecting" | "lost";
 
-/** A file of the configuration that cannot be used; the message says which, of which key, and why. */
+/** The error for a configured file that cannot be used. Its message names file, key and reason. */
 export class UnusableFile extends Error {
-  /** Tells it from other errors. */
+  /** The name that distinguishes it from other errors. */
   override readonly name = "UnusableFile";
 }
 
-/** What a bus tells its relay. Called in the order in which it happens; no method may throw. */
+/** The relay's side of a bus. Calls come in the order of the events. No method may throw. */
 export interface BusListener extends Ordered {
-  /** Is told of each change of {@link Bus.state}. */
+  /** Called on each change of {@link Bus.state}. */
   stateChanged(state: BusState): void;
   /**
-   * Is told that messages are certainly missing between the batches before and after this call. A batch that
-   * was appended is delivered all the same: before the call if it is among what is missing, else after it.
+   * Called when messages are certainly missing between the previous delivery and the next one. A batch of
+   * this relay that is under way is still delivered: before this call if it is among the missing messages,
+   * otherwise after it.
    *
-   * @param why For the log: what was found.
-   * @param givenUp Whether that batch is given up instead, since nobody can tell if it ever had a place: it
-   * is not delivered, and what its senders said after it must not have a place.
+   * @param why The finding, for the log.
+   * @param givenUp Whether that batch is given up instead, because it is unknown whether it ever had a
+   * place. It is not delivered, and later messages of its senders must not get a place.
    */
   lost(why: string, givenUp: boolean): void;
 }
 
-/** The numbers of a bus. They only ever grow. */
+/** The counters of a bus. They only ever grow. */
 export interface BusStats {
-  /** Batches that came, one's own included, and those that were appended and have come. */
+  /** Received batches, including the relay's own (`in`), and the own ones among them (`out`). */
   readonly batches: { readonly in: number; readonly out: number };
-  /** Their bytes as the engine carries them. */
+  /** Their size in bytes as the engine carries them. */
   readonly bytes: { readonly in: number; readonly out: number };
-  /** Times at which messages were certainly missing. */
+  /** How often messages were certainly missing. */
   readonly gaps: number;
 }
 
 /** A bus that is connected to its engine. */
 export interface Bus extends Order {
-  /** Whether batches pass. */
+  /** The current state. */
   readonly state: BusState;
-  /** The engine as the log names it, without passwords; for example `nats://10.0.0.5:4222`. */
+  /** The engine's address for the log, without passwords; for example `nats://10.0.0.5:4222`. */
   readonly engine: string;
   /** Takes a snapshot of the numbers. */
   stats(): BusStats;
   /**
-   * Begins to deliver to a listener: the past that was asked for on connecting, with the age of each batch, and
-   * then all that follows.
+   * Starts delivering to a listener: first the past that was requested on connecting, with the age of each
+   * batch, and then everything that follows.
    *
-   * @returns A promise for the moment when all was delivered that the order had on connecting.
+   * @returns A promise that resolves when all batches from before the connection were delivered.
    */
   start(listener: BusListener): Promise<void>;
-  /** Disconnects. A batch that is under way may be lost: the hub waits for its own before. */
+  /** Disconnects. A batch that is under way may be lost, so the hub must wait for its own first. */
   stop(): Promise<void>;
 }
 
-/** What a module for an engine exports. */
+/** The exports of a module for an engine. */
 export interface Engine<Settings> {
   /**
    * Connects to the engine.
    *
-   * @param pastSeconds How much of what is in the order already is to be delivered.
+   * @param pastSeconds The greatest age in seconds of existing batches that are delivered, too.
    * @throws {UnusableFile} If a file that the settings name cannot be used.
-   * @throws {Error} If that fails; the message is one line that names the key to look at.
+   * @throws {Error} If connecting fails. The message is one line that names the key to check.
    */
   connectBus(settings: Settings, pastSeconds: number): Promise<Bus>;
   /**
-   * Sees whether {@link Engine.connectBus} would succeed, and changes nothing.
+   * Checks whether {@link Engine.connectBus} would succeed, without changing anything.
    *
-   * @throws {Error} If it would not; as there.
+   * @throws {Error} If it would not, with the same errors.
    */
   checkBus(settings: Settings): Promise<Pick<Bus, "engine" | "maxBatchBytes">>;
 }

@@ -13,7 +13,7 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore: !here, fn });
 }
 
-/** The transports of the relays: both, so that what one packs the other unpacks. */
+/** The transports of the relays. Both are used, so that each unpacks messages that the other packed. */
 const TRANSPORTS = ["native", "ws", "ws"] as const;
 
 /** Starts a relay for each address of a NATS server. */
@@ -33,7 +33,7 @@ async function startAll(urls: string[], changes: Changes = {}) {
 const GAP = { code: 1012, reason: "messages were lost" };
 const LOST = { code: 1013, reason: "try again later" };
 
-test("relays of a cluster are one relay to 60 clients that all talk", async () => {
+test("relays of a cluster act as one relay for 60 clients that all talk", async () => {
   await using nats = await NatsServer.start();
   await using cluster = await startAll(Array(3).fill(nats.url));
   await using crowd = await Crowd.join(cluster.relays, 20);
@@ -46,7 +46,7 @@ test("relays of a cluster are one relay to 60 clients that all talk", async () =
   assertEquals(cluster.relays.reduce((sum, relay) => sum + relay.stats().messages, 0), sent);
 });
 
-test("relays of a cluster keep text text and binary binary, whatever its size", async () => {
+test("relays of a cluster preserve text and binary messages of any size", async () => {
   await using nats = await NatsServer.start();
   await using cluster = await startAll(Array(2).fill(nats.url));
   const [alice, bob] = await Promise.all(cluster.relays.map((relay) => connect(relay)));
@@ -60,7 +60,7 @@ test("relays of a cluster keep text text and binary binary, whatever its size", 
   await closeAll([alice, bob]);
 });
 
-test("relays of a cluster without echo leave out the sender, and nobody else", async () => {
+test("relays of a cluster without echo omit the sender and no other client", async () => {
   await using nats = await NatsServer.start();
   await using cluster = await startAll(Array(2).fill(nats.url), { relay: { echo: false } });
   const [alice, cathy] = await connectAll(cluster.relays[0], 2);
@@ -82,7 +82,7 @@ const SURVIVED: Record<string, (nats: NatsServer, wires: Wire[]) => Promise<void
     await nats.kill();
     await nats.restart();
   },
-  "the NATS server stands still for 5 s": async (nats) => {
+  "the NATS server is paused for 5 s": async (nats) => {
     nats.pause();
     await sleep(5);
     nats.resume();
@@ -102,7 +102,7 @@ const SURVIVED: Record<string, (nats: NatsServer, wires: Wire[]) => Promise<void
 };
 
 for (const [what, happen] of Object.entries(SURVIVED)) {
-  test(`relays of a cluster lose nothing and say nothing twice when ${what}`, async () => {
+  test(`relays of a cluster neither lose nor repeat messages when ${what}`, async () => {
     await using nats = await NatsServer.start();
     await using wire = new Wire(nats.port);
     await using cluster = await startAll([wire.url, nats.url, nats.url]);
@@ -117,7 +117,7 @@ for (const [what, happen] of Object.entries(SURVIVED)) {
   });
 }
 
-test("relays of a cluster send all clients away when the stream was in memory and is gone", async () => {
+test("relays of a cluster disconnect all clients when a stream in memory is lost", async () => {
   await using nats = await NatsServer.start();
   await using cluster = await startAll(Array(3).fill(nats.url), { cluster: { storage: "memory" } });
   await using crowd = await Crowd.join(cluster.relays, 20);
@@ -133,7 +133,7 @@ test("relays of a cluster send all clients away when the stream was in memory an
   again.assertOneOrder();
 });
 
-test("relay sends its clients away when the stream went back to an older copy and has grown since", async () => {
+test("relay disconnects its clients when the stream was restored from a copy and has grown", async () => {
   await using nats = await NatsServer.start();
   await using wire = new Wire(nats.port);
   await using cluster = await startAll([wire.url]);
@@ -160,7 +160,7 @@ test("relay sends its clients away when the stream went back to an older copy an
   others.assertOneOrder();
 });
 
-test("who said something that may have no place is heard no more, on any relay", async () => {
+test("no relay delivers later messages of a sender whose message may have no place", async () => {
   await using nats = await NatsServer.start();
   await using wire = new Wire(nats.port);
   await using cluster = await startAll([wire.url, nats.url], { cluster: { retention_seconds: 1 } });
@@ -169,14 +169,14 @@ test("who said something that may have no place is heard no more, on any relay",
   await using bob = await Talker.join(near, "bob");
   alice.say();
   await bob.hears("alice 0");
-  wire.mute = true; // What is under way now is tried and never arrives.
+  wire.mute = true; // Attempts to publish never arrive from now on.
   alice.say();
   await sleep(0.1);
   alice.say();
   await sleep(0.5);
   wire.cut();
   bob.say();
-  await sleep(2.5); // Until what bob said is gone, and the servers know no repetition any more.
+  await sleep(2.5); // Until bob's message has expired and the servers no longer recognise duplicates.
   wire.mend();
   await bounded(alice.ended, "alice to be sent away");
   assertEquals(alice.closed, GAP);
@@ -186,7 +186,7 @@ test("who said something that may have no place is heard no more, on any relay",
   assertEquals(bob.heard, ["alice 0", "bob 0", "again 0"]);
 });
 
-test("relay that was cut off for longer than the stream keeps messages sends its clients away, and only it", async () => {
+test("only a relay that was cut off for longer than the retention disconnects its clients", async () => {
   await using nats = await NatsServer.start();
   await using wire = new Wire(nats.port);
   await using cluster = await startAll([wire.url, nats.url], { cluster: { retention_seconds: 1 } });
@@ -206,7 +206,7 @@ test("relay that was cut off for longer than the stream keeps messages sends its
   crowd.assertOneOrder();
 });
 
-test("relay that has lost its cluster sends its clients away, admits nobody, and recovers", async () => {
+test("relay that has lost its cluster disconnects its clients, admits no others, and recovers", async () => {
   await using nats = await NatsServer.start();
   await using wire = new Wire(nats.port);
   await using cluster = await startAll([wire.url], { cluster: { patience_seconds: 2 } });
@@ -233,10 +233,10 @@ test("relay that has lost its cluster sends its clients away, admits nobody, and
   await using alice = await connect(relay);
   alice.send("here again");
   let heard = await alice.next();
-  while (heard !== "here again") heard = await alice.next(); // What was taken in before may come first.
+  while (heard !== "here again") heard = await alice.next(); // Earlier messages may come first.
 });
 
-test("relay that stops publishes what it has taken in before it says goodbye", async () => {
+test("relay that stops publishes accepted messages before it closes connections", async () => {
   await using nats = await NatsServer.start();
   await using cluster = await startAll(Array(2).fill(nats.url));
   const [leaving, staying] = cluster.relays;
@@ -251,10 +251,10 @@ test("relay that stops publishes what it has taken in before it says goodbye", a
   await bob.close();
 });
 
-test("relay of a cluster spreads its goodbyes, and serves until then", async () => {
+test("relay of a cluster closes connections gradually and serves the others until then", async () => {
   await using nats = await NatsServer.start();
   await using cluster = await startAll([nats.url], {
-    server: { transport: "ws" }, // On native who is still sending sees the end without a code.
+    server: { transport: "ws" }, // On native, a client that is still sending gets no close code.
     shutdown: { spread_seconds: 2 },
   });
   await using crowd = await Crowd.join(cluster.relays, 40);

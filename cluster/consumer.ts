@@ -1,8 +1,8 @@
 /**
- * A consumer of the stream, which lives only as long as everything comes as it should.
+ * A consumer of the stream, which is replaced as soon as anything is wrong with it.
  *
- * It is managed here, since the ordered consumers of the library stayed silent after accidents: pushed by
- * the server, not acknowledged, with flow control and heartbeats.
+ * The server pushes messages to it without acknowledgements, with flow control and heartbeats. It is managed
+ * here because the ordered consumers of the library stayed silent after accidents.
  *
  * @module
  */
@@ -11,35 +11,35 @@ import { AckPolicy, DeliverPolicy } from "@nats-io/jetstream";
 import { createInbox, type Msg, nanos, type Subscription } from "@nats-io/transport-node";
 import type { Session } from "./session.ts";
 
-/** How often the server says that it is there when there is nothing else to say. */
+/** How often the server sends a heartbeat when there are no messages. */
 const HEARTBEAT_MILLISECONDS = 1000;
 
-/** So many heartbeats may be missed. */
+/** The number of missed heartbeats after which the consumer is replaced. */
 const MISSED_HEARTBEATS = 3;
 
-/** What a consumer tells; no method may throw. */
+/** The listener of a consumer. No method may throw. */
 export interface ConsumerListener {
   /**
-   * Takes the next message of the stream: all between two of them are gone.
+   * Called with the next message of the stream. Messages between two calls no longer exist.
    *
-   * @param time When the servers took it in, in nanoseconds.
+   * @param time When the servers stored the message, in nanoseconds of Unix time.
    */
   receive(sequence: number, time: string, payload: Uint8Array): void;
-  /** Is told, once, that the consumer is of no more use, though the stream may hold everything. */
+  /** Called once, when the consumer is no longer usable. The stream may still hold all messages. */
   broke(why: string): void;
 }
 
-/** A consumer; it is silent until {@link Consumer.begin}. */
+/** A consumer. It delivers nothing until {@link Consumer.begin}. */
 export class Consumer {
   readonly #session: Session;
   readonly #listener: ConsumerListener;
   readonly #subscription: Subscription;
   readonly #timer: ReturnType<typeof setInterval>;
   #early: Msg[] | null = [];
-  #received = 0; // The number of messages; the server counts them, too.
+  #received = 0; // The number of messages, which is compared with the server's count.
   #silence = 0; // In heartbeats.
   #paused = false;
-  #unanswered = ""; // The subject on which the server waits to hear that it may go on.
+  #unanswered = ""; // The subject on which the server waits for permission to continue.
   #closed = false;
 
   private constructor(session: Session, inbox: string, listener: ConsumerListener) {
@@ -52,13 +52,13 @@ export class Consumer {
         else this.#take(message);
       },
     });
-    // Counted, not measured: a process that was held up has yet to read what came meanwhile.
+    // Ticks are counted because a process that was held up has yet to read what came meanwhile.
     this.#timer = setInterval(() => {
       if (++this.#silence >= MISSED_HEARTBEATS) this.#break("NATS fell silent");
     }, HEARTBEAT_MILLISECONDS);
   }
 
-  /** Opens a consumer for the messages of the stream from one on, or from the next that is there. */
+  /** Opens a consumer that begins with message `first` of the stream, or the next one that exists. */
   static async open(
     session: Session,
     stream: string,
@@ -85,25 +85,25 @@ export class Consumer {
     }
   }
 
-  /** Hands over what came and what will come. */
+  /** Starts delivering, with the messages that have arrived already. */
   begin(): void {
     const early = this.#early!;
     this.#early = null;
     early.forEach((message) => this.#take(message));
   }
 
-  /** Lets the server hold back what follows the next few MiB. */
+  /** Stops answering flow control, so that the server pauses after the next few MiB. */
   pause(): void {
     this.#paused = true;
   }
 
-  /** Lets the server go on. */
+  /** Lets the server continue. */
   resume(): void {
     this.#paused = false;
     this.#answer();
   }
 
-  /** Ends it; the server forgets a consumer that nobody listens to. */
+  /** Closes the consumer. The server removes a consumer without subscribers. */
   close(): void {
     this.#closed = true;
     clearInterval(this.#timer);
@@ -120,7 +120,7 @@ export class Consumer {
     this.#listener.receive(numbers.stream, numbers.time, message.data);
   }
 
-  /** Answers flow control (ADR-15 of NATS), and compares what a heartbeat says was sent. */
+  /** Answers flow control (ADR-15 of NATS) and compares the numbers in a heartbeat with the received ones. */
   #takeStatus({ headers, reply }: Msg): void {
     if (headers?.code !== 100) return this.#break(`NATS says ${headers?.description ?? "nothing"}`);
     const sent = headers.get("Nats-Last-Consumer");
@@ -142,17 +142,17 @@ export class Consumer {
   }
 }
 
-/** What the server says about a message. */
+/** The numbers that the server gives to a message. */
 interface Numbers {
   readonly stream: number;
   readonly consumer: number;
   readonly time: string;
 }
 
-/** Reads the numbers of a message out of the subject for its acknowledgement. */
+/** Reads the numbers of a message from the subject for its acknowledgement. */
 function numbersOf(reply: string): Numbers | null {
   const tokens = reply.split(".");
   if (tokens[0] !== "$JS" || tokens[1] !== "ACK") return null;
-  const at = tokens.length >= 11 ? 7 : 5; // Newer servers put domain and account before the stream.
+  const at = tokens.length >= 11 ? 7 : 5; // Newer servers put the domain and the account before the stream.
   return { stream: Number(tokens[at]), consumer: Number(tokens[at + 1]), time: tokens[at + 2] };
 }

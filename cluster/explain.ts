@@ -1,5 +1,5 @@
 /**
- * What went wrong with NATS, in words that name the key to look at.
+ * Error messages about NATS that name the configuration key to check.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import { errors } from "@nats-io/transport-node";
 import { engineOf, type ServerSettings } from "./session.ts";
 import { StreamDiffers, type StreamSettings } from "./stream.ts";
 
-/** Says in one line what went wrong, where, and which key can change that; never a password. */
+/** Describes an error in one line, with the server and the key to check but without passwords. */
 export function explain(error: unknown, settings: ServerSettings & StreamSettings): string {
   const { message } = error as Error;
-  if (/^Cannot /.test(message)) return message; // It says all that already.
+  if (/^Cannot /.test(message)) return message; // It is complete already.
   return `Cannot use NATS at ${engineOf(settings)}: ${reasonOf(error, settings)}`;
 }
 
-/** Tells whether a problem may go away by itself: there is no answer, or not yet. */
+/** Tells whether a problem may go away by itself, for example because a server is still starting. */
 export function isPassing(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   return error instanceof errors.TimeoutError || /^E[A-Z_]+$/.test(`${code}`) ||
@@ -25,10 +25,10 @@ export function isPassing(error: unknown): boolean {
     error instanceof Error && error.message === "the connection broke";
 }
 
-/** Codes of the server (its errors.json). */
+/** Error codes of the server (from its errors.json). */
 const NOT_ENABLED = 10076, NOT_ENABLED_FOR_ACCOUNT = 10039;
 
-/** What is to be done about an error that JetStream answers with, by its code. */
+/** The explanations of errors from JetStream, by code. */
 const API: Readonly<Record<number, (settings: StreamSettings) => string>> = {
   [NOT_ENABLED]: () => NO_JETSTREAM,
   [NOT_ENABLED_FOR_ACCOUNT]: () => "JetStream is not enabled for the account of cluster.servers",

@@ -1,5 +1,5 @@
 /**
- * The batch of this relay that is on its way into the order.
+ * The batch of this relay that is on its way to its place in the order.
  *
  * @module
  */
@@ -9,28 +9,28 @@ import { pause } from "../lib/timeout.ts";
 import type { Session } from "./session.ts";
 import { type Envelope, write } from "./wire.ts";
 
-/** The pause in milliseconds before publishing is tried again. */
+/** The pause before publishing is tried again. */
 const RETRY_MILLISECONDS = 100;
 
-/** The share of the time within which servers know a message again that is relied upon. */
+/** The share of the servers' duplicate window that is safe to rely on. */
 const CERTAIN_SHARE = 1 / 2;
 
 /** A batch that is published until the stream certainly has it. */
 export class Flight {
   /** The number of the batch among those of this relay. */
   readonly number: number;
-  /** The batch as it was appended. */
+  /** The appended batch. */
   readonly batch: Batch;
-  /** What is published. */
+  /** The payload that is published. */
   readonly payload: Uint8Array;
   readonly #id: string;
   #stored = Promise.withResolvers<number>();
   #sequence = 0;
   #received = false;
-  #attemptedAt: number | null = null; // The first time, unless it is certain since then that it failed.
+  #attemptedAt: number | null = null; // The first attempt that is not known to have failed.
   #via: Session | null = null; // The connection over which it is being published.
 
-  /** Writes a batch in its form for the stream. */
+  /** Encodes a batch for the stream. */
   constructor(envelope: Envelope) {
     this.number = envelope.number;
     this.batch = envelope.batch;
@@ -38,12 +38,12 @@ export class Flight {
     this.#id = `${envelope.origin}-${envelope.number}`;
   }
 
-  /** Resolves with the number of its message, once the stream has it. */
+  /** A promise for the number of its message, which resolves once the stream has it. */
   get stored(): Promise<number> {
     return this.#stored.promise;
   }
 
-  /** The number of its message, as far as it is known that the stream took it in; else 0. */
+  /** The number of its message in the stream; 0 if it is not known. */
   get sequence(): number {
     return this.#sequence;
   }
@@ -54,36 +54,37 @@ export class Flight {
   }
 
   /**
-   * Whether nobody knows if the stream has it, and the servers may not know it again if it came once more.
+   * Tells whether it is unknown if the stream has the batch, and too late to rely on the servers to
+   * recognise a duplicate.
    *
-   * @param window The time in milliseconds within which they do.
+   * @param window The servers' duplicate window in milliseconds.
    */
   isDoubtful(window: number): boolean {
     if (this.#sequence > 0 || this.#received || this.#attemptedAt === null) return false;
     return performance.now() - this.#attemptedAt > window * CERTAIN_SHARE;
   }
 
-  /** Ends all attempts: it has its place, as a message of this number. */
+  /** Ends all attempts because the batch has its place as message `sequence`. */
   arrive(sequence: number): void {
     this.#received = true;
     this.#sequence = sequence;
     this.#stored.resolve(sequence);
   }
 
-  /** Ends all attempts: whether it ever had a place can no longer be told. */
+  /** Ends all attempts because it can no longer be known whether the batch ever had a place. */
   abandon(): void {
     this.#received = true;
     this.#stored.resolve(0);
   }
 
-  /** Forgets that the stream has it: it may have lost that since. */
+  /** Assumes no longer that the stream has the batch, because the stream may have lost it. */
   doubt(): void {
     if (this.#received) return;
     this.#stored = Promise.withResolvers();
     this.#sequence = 0;
   }
 
-  /** Forgets all attempts: the stream does not have it. */
+  /** Resets all attempts because the stream does not have the batch. */
   forget(): void {
     if (this.#received) return;
     this.doubt();
@@ -91,10 +92,10 @@ export class Flight {
   }
 
   /**
-   * Publishes it over a connection until it is certain that the stream has it, or doubtful, or the connection
-   * breaks.
+   * Publishes the batch over a connection until the stream has it, its state becomes doubtful, or the
+   * connection breaks.
    *
-   * @param fail Is told of each attempt that failed, and of `null` when it becomes doubtful.
+   * @param fail Called with the error of each failed attempt, and with `null` when the state is doubtful.
    */
   async publish(
     session: Session,
@@ -103,7 +104,7 @@ export class Flight {
   ): Promise<void> {
     if (this.#via === session) return;
     this.#via = session;
-    // The same id each time: a publish that failed may have been one that arrived.
+    // The id is always the same, because the message of a failed attempt may have arrived.
     const options = { msgID: this.#id, expect: { streamName: name } };
     const isWanted = () => this.#sequence === 0 && !this.#received && !this.isDoubtful(window);
     while (isWanted() && !session.closed) {
@@ -112,7 +113,7 @@ export class Flight {
       try {
         const ack = session.client.publish(name, this.payload, options);
         const { seq } = await session.during(ack);
-        if (stored !== this.#stored) continue; // The answer was about a stream that is gone.
+        if (stored !== this.#stored) continue; // The answer came from a stream that no longer exists.
         this.#sequence = seq;
         stored.resolve(seq);
       } catch (error) {

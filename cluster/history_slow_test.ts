@@ -21,16 +21,16 @@ async function say(relay: { url: string }, ...texts: string[]): Promise<void> {
   await client.take(texts.length);
 }
 
-/** Tells what is heard at once by somebody who asks for a part of the history. */
+/** Returns the messages that a client receives at once when it asks for a part of the history. */
 async function heardBy(relay: { url: string }, query: string, room = "/"): Promise<unknown[]> {
   await using client = await connect(roomOf(relay, `${room}?${query}`));
-  await sleep(0.2); // Nothing tells when a history is over.
+  await sleep(0.2); // Nothing marks the end of the history.
   return await client.take(client.waiting);
 }
 
 for (const transport of ["native", "ws"] as const) {
   Deno.test({
-    name: `relay on ${transport} that starts in a cluster has the history of the others at once`,
+    name: `relay on ${transport} that joins a cluster has the history of the others at once`,
     ignore: !here,
     fn: async () => {
       await using nats = await NatsServer.start();
@@ -57,7 +57,7 @@ for (const transport of ["native", "ws"] as const) {
 }
 
 Deno.test({
-  name: "relay that starts in a cluster reads no more of its past than it keeps",
+  name: "relay that joins a cluster reads no more of the past than it keeps",
   ignore: !here,
   fn: async () => {
     await using nats = await NatsServer.start();
@@ -73,7 +73,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "relay that starts in a cluster is not ready before it has 50 MB of history",
+  name: "relay that joins a cluster is not ready until it has 50 MB of history",
   ignore: !here,
   fn: async () => {
     await using nats = await NatsServer.start();
@@ -92,7 +92,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "relays of a cluster forget the history when messages were lost",
+  name: "relays of a cluster discard the history when messages were lost",
   ignore: !here,
   fn: async () => {
     await using nats = await NatsServer.start();

@@ -1,6 +1,6 @@
 /**
- * The link between a hub and the bus of its cluster: passes batches, and acts on what the bus says about
- * itself, so that no client stays connected while messages are missing.
+ * The link between a hub and the bus of its cluster. It passes batches on and reacts to problems of the bus,
+ * so that no client stays connected when messages are missing.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import { log } from "../lib/log.ts";
 import { spread } from "../lib/spread.ts";
 import type { Bus, BusListener, BusState, BusStats } from "./bus.ts";
 
-/** What a link needs of a hub. */
+/** The part of a hub that a link uses. */
 export type LinkedHub = Pick<
   Hub<unknown, unknown>,
   "deliver" | "expel" | "giveUp" | "orderAnswers" | "wants"
 >;
 
-/** The time in milliseconds for which a bus may not answer before anybody is told. */
+/** How long a bus may be unreachable before the relay reports it and refuses new clients. */
 const UNNOTICED_MILLISECONDS = 1000;
 
-/** The time over which clients are sent away, in seconds, so that they do not all come back at once. */
+/** The time over which disconnections are spread, so that clients do not all come back at once. */
 const EXPULSION_SECONDS = 1;
 
-/** Ties a hub to a bus. */
+/** The connection of a hub to a bus. */
 export class Link implements Order, BusListener {
   readonly maxBatchBytes: number;
   readonly sectionBytes: number;
@@ -32,13 +32,13 @@ export class Link implements Order, BusListener {
   #hub!: LinkedHub;
   #appendedAt = 0;
   readonly #lost = Promise.withResolvers<never>();
-  #trouble: BusState | null = null; // Of which newcomers and probes are told.
+  #trouble: BusState | null = null; // As reported to new clients and health checks.
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * Begins unlinked.
+   * Creates a link that is not started yet.
    *
-   * @param observe Is told how long each batch took to get its place in the order, in seconds.
+   * @param observe Called with the time in seconds that each batch took to get its place in the order.
    */
   constructor(bus: Bus, patienceSeconds: number, observe: (seconds: number) => void) {
     this.#bus = bus;
@@ -50,10 +50,10 @@ export class Link implements Order, BusListener {
   }
 
   /**
-   * Begins to pass batches.
+   * Starts passing batches.
    *
-   * @returns A promise for the moment when the hub has been given the past.
-   * @throws {Error} If the cluster is lost before; the message is one line.
+   * @returns A promise that resolves when the hub has received the past.
+   * @throws {Error} If the cluster is lost before that. The message is one line.
    */
   async start(hub: LinkedHub): Promise<void> {
     this.#hub = hub;
@@ -66,12 +66,12 @@ export class Link implements Order, BusListener {
     await this.#bus.stop();
   }
 
-  /** The state of the bus, unless it is connected or was so a moment ago. */
+  /** The state of the bus; `null` if it is connected or was until a moment ago. */
   get trouble(): BusState | null {
     return this.#trouble;
   }
 
-  /** The state of the bus as it is, and its numbers. */
+  /** Takes a snapshot of the bus's counters and whether it is connected at this moment. */
   stats(): BusStats & { readonly connected: boolean } {
     return { ...this.#bus.stats(), connected: this.#bus.state === "connected" };
   }
@@ -141,7 +141,7 @@ export class Link implements Order, BusListener {
     this.#sweep();
   }
 
-  /** Sends away who was on the way in when the cluster was lost. */
+  /** Disconnects clients that were still joining when the cluster was lost. */
   #sweep(): void {
     this.#timer = setTimeout(() => {
       this.#expel("cluster");

@@ -32,7 +32,7 @@ async function startPair(url: string, transport: "native" | "ws", changes: Chang
 }
 
 for (const transport of ["native", "ws"] as const) {
-  test(`a client that does not read holds up nobody on any relay of a cluster on ${transport}`, async () => {
+  test(`a client that does not read holds up no other client of a cluster on ${transport}`, async () => {
     await using nats = await NatsServer.start();
     await using pair = await startPair(nats.url, transport, {
       limits: { max_backlog_bytes: 256 * 1024 },
@@ -52,7 +52,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll([alice, bob]);
   });
 
-  test(`rates and the number of clients are limited on each relay of a cluster on ${transport}`, async () => {
+  test(`each relay of a cluster on ${transport} limits the rates and the number of its clients`, async () => {
     await using nats = await NatsServer.start();
     await using pair = await startPair(nats.url, transport, {
       limits: { max_messages_per_second: 5, max_connections: 2 },
@@ -71,7 +71,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-/** Sends as much as a socket takes, until it is ended. */
+/** Sends as much as a socket accepts, until it is stopped. */
 function flood(client: RawClient, text: string): () => Promise<void> {
   let going = true;
   const task = (async () => {
@@ -85,7 +85,7 @@ function flood(client: RawClient, text: string): () => Promise<void> {
   };
 }
 
-test("a flood at one relay is held back at its sender, and who reads on any relay stays", async () => {
+test("a flood at one relay is held back at its sender, and clients that read stay connected", async () => {
   await using nats = await NatsServer.start();
   await using pair = await startPair(nats.url, "ws");
   await using crowd = await Crowd.join(pair.relays, 5);
@@ -108,7 +108,7 @@ test("a flood at one relay is held back at its sender, and who reads on any rela
   }
 });
 
-test("a relay that cannot keep up with the stream loses its own clients, and slows nobody else", async () => {
+test("a relay that cannot keep up with the stream affects no clients but its own", async () => {
   await using nats = await NatsServer.start();
   const start = (transport: string) =>
     Program.start({
@@ -127,7 +127,7 @@ test("a relay that cannot keep up with the stream loses its own clients, and slo
   crowd.talk(20);
   await sleep(0.3);
   frozen.signal("SIGSTOP");
-  loud.talk(2); // More than what flow control lets the frozen relay be sent.
+  loud.talk(2); // More than flow control allows for the frozen relay.
   const before = crowd.all.map(({ heard }) => heard.length);
   await sleep(6);
   assertEquals(crowd.present.length, 3);
@@ -145,7 +145,7 @@ test("a relay that cannot keep up with the stream loses its own clients, and slo
   assertEquals(again.present.length, 2);
 });
 
-test("while NATS is away native evicts who sends beyond its bound, and ws does not read on", async () => {
+test("while NATS is away, native evicts a client that floods, and ws stops reading from it", async () => {
   await using nats = await NatsServer.start();
   await using wire = new Wire(nats.port);
   const start = (transport: "native" | "ws") =>
@@ -169,7 +169,7 @@ test("while NATS is away native evicts who sends beyond its bound, and ws does n
     alice.send(megabyte);
     await sleep(0.01);
   }
-  await bounded(alice.closed, "the eviction"); // Without a code, since it was still sending.
+  await bounded(alice.closed, "the eviction"); // There is no code because it was still sending.
 
   const stop = flood(bob, "y".repeat(10_000));
   await sleep(1);

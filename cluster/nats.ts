@@ -1,8 +1,8 @@
 /**
- * The bus over NATS JetStream: one stream and one subject for all relays of a name, one message for each
- * batch, and one batch under way from each relay, so that all have one order.
+ * The bus over NATS JetStream. All relays with the same `cluster.name` share one stream with one subject,
+ * which gives them one order. Each batch is one message, and each relay has one batch under way at a time.
  *
- * Imported only where `cluster.servers` are configured.
+ * This module is imported only if `cluster.servers` is configured.
  *
  * @module
  */
@@ -18,16 +18,16 @@ import { endOf, ensureStream, findPlace, findStream } from "./stream.ts";
 
 export type { ClusterSettings } from "./nats_bus.ts";
 
-/** The pause in milliseconds between two attempts to start. */
+/** The pause between two attempts to start. */
 const RETRY_MILLISECONDS = 100;
 
 /**
- * Connects to NATS, and makes the stream of the cluster or checks it. What may pass, such as a server that
- * is not up yet, is tried again for as long as the patience.
+ * Connects to NATS, and creates or checks the stream of the cluster. Temporary problems, such as a server
+ * that is not up yet, lead to further attempts for as long as `patience_seconds`.
  *
- * @param pastSeconds How much of what is in the stream already is to be delivered.
+ * @param pastSeconds The greatest age in seconds of existing batches that are delivered, too.
  * @throws {UnusableFile} If a file that the settings name cannot be used.
- * @throws {Error} If that fails; the message is one line that names the key to look at.
+ * @throws {Error} If that fails. The message is one line that names the key to check.
  */
 export async function connectBus(
   settings: ClusterSettings,
@@ -43,9 +43,9 @@ export async function connectBus(
 }
 
 /**
- * Sees whether {@link connectBus} would succeed, as far as that shows without making a stream.
+ * Checks whether {@link connectBus} would succeed, as far as possible without creating a stream.
  *
- * @throws {Error} If it would not; as there.
+ * @throws {Error} If it would not, with the same errors.
  */
 export async function checkBus(
   settings: ClusterSettings,
@@ -59,7 +59,7 @@ export async function checkBus(
   });
 }
 
-/** Connects and does something, again and again as long as that may help. */
+/** Connects and does some work. Repeats both after temporary problems. */
 async function attempt<T>(
   settings: ClusterSettings,
   act: (session: Session, options: ConnectionOptions) => Promise<T>,

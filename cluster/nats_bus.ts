@@ -1,6 +1,6 @@
 /**
- * A bus on its connections to NATS: it publishes, reads on where it was after each accident, and says what
- * is missing.
+ * The bus over successive connections to NATS. It publishes batches, continues to read where it stopped
+ * after each accident, and reports missing messages.
  *
  * @module
  */
@@ -27,27 +27,27 @@ import {
   VERSION,
 } from "./wire.ts";
 
-/** The section `cluster` of the configuration, with servers. */
+/** The section `cluster` of a configuration that has servers. */
 export interface ClusterSettings extends ServerSettings, StreamSettings {
-  /** How long NATS may not answer before the bus is lost. */
+  /** How long NATS may be unreachable before the bus is lost, in seconds. */
   readonly patience_seconds: number;
 }
 
-/** The bytes of a NATS message beside its payload: its headers, with the longest names. */
+/** The most bytes of a NATS message besides its payload: its headers, with the longest names. */
 const HEADER_BYTES = 256;
 
-/** The pause in milliseconds before something that went wrong is tried again. */
+/** The pause before a failed operation is tried again. */
 const RETRY_MILLISECONDS = 100;
 
-/** The bytes of frames that fit into one message of a server. */
+/** Returns how many bytes of frames fit into one message of the server. */
 export function maxBatchBytesOf({ connection }: Session): number {
   return connection.info!.max_payload - HEADER_BYTES - OVERHEAD_BYTES;
 }
 
-/** The reason to look at the stream again, over the same connection; not a problem by itself. */
+/** A reason to check the stream again over the same connection, which is not an error by itself. */
 class Interruption extends Error {}
 
-/** The bus that {@link Bus} describes. */
+/** The implementation of {@link Bus} for NATS. */
 export class NatsBus implements Bus {
   readonly engine: string;
   readonly maxBatchBytes: number;
@@ -63,20 +63,20 @@ export class NatsBus implements Bus {
   #session: Promise<Session>;
   #running: Promise<void> | undefined;
   readonly #reader: Reader;
-  #open: Session | null = null; // What may be published over: the stream was looked at.
+  #open: Session | null = null; // The connection for publishing, after the stream was checked.
   #flight: Flight | null = null;
-  #window = 0; // The time in milliseconds within which the servers know a message again.
-  #publishAt = 0; // The message up to which is to be read before the flight is published.
+  #window = 0; // The servers' duplicate window in milliseconds.
+  #publishAt = 0; // The number of the message that has to be read before the flight is published.
   #appended = 0;
-  readonly #standing: Standing; // As the listener will have been told.
-  #state: BusState = "connected"; // As it was told.
-  #complaint = ""; // What was logged last, since all was well.
+  readonly #standing: Standing; // Ahead of #state while the outbox is paused.
+  #state: BusState = "connected"; // The state that was last reported to the listener.
+  #complaint = ""; // The last problem that was logged; empty after a recovery.
   #recheck: (why: string) => void = () => {};
 
   readonly #present: Place; // The end of the stream on connecting.
   readonly #caughtUp = Promise.withResolvers<void>();
 
-  /** Takes over a connection, and begins behind a place in the stream; what lies before its end is the past. */
+  /** Takes over a connection. Reading begins after `past`; `end` is the end of the stream at this time. */
   constructor(
     settings: ClusterSettings,
     options: ConnectionOptions,
@@ -145,7 +145,7 @@ export class NatsBus implements Bus {
     return this.#stopping.signal.aborted;
   }
 
-  /** Serves one connection after the other. */
+  /** Serves one connection after another. */
   async #run(): Promise<void> {
     while (!this.#stopped) {
       try {
@@ -160,7 +160,7 @@ export class NatsBus implements Bus {
     }
   }
 
-  /** Reads the stream over one connection, until that ends. */
+  /** Reads the stream over one connection until the connection ends. */
   async #serve(session: Session): Promise<void> {
     while (!session.closed) {
       const broke = Promise.withResolvers<never>(), over = new AbortController();
@@ -186,16 +186,16 @@ export class NatsBus implements Bus {
   }
 
   /**
-   * Goes on reading where it was, and reports what is missing there.
+   * Continues reading where it stopped, and reports missing messages.
    *
-   * @param broke Rejects when this has to begin anew.
+   * @param broke Rejects when this has to start over.
    */
   async #goOn(session: Session, broke: Promise<never>): Promise<void> {
-    const stored = this.#flight?.sequence ?? 0; // As known before the stream tells its end.
+    const stored = this.#flight?.sequence ?? 0; // As known before the stream reports its end.
     const info = await session.during(ensureStream(session, this.#settings));
     const loss = this.#reader.findLoss(info, stored);
     if (loss?.anew) {
-      this.#origins.clear(); // All that is in the stream from now on has to be delivered.
+      this.#origins.clear(); // Everything in the stream has to be delivered from now on.
       this.#flight?.doubt();
     }
     this.#window = info.config.duplicate_window / nanos(1);
@@ -212,14 +212,14 @@ export class NatsBus implements Bus {
     }
     await this.#reader.open(session);
     if (this.#flight && this.#publishAt === 0) {
-      await this.#stored(this.#flight, session, broke); // Else nothing gets on.
+      await this.#stored(this.#flight, session, broke); // Otherwise nothing gets through yet.
     }
     this.#standing.become("connected");
     this.#reader.begin();
     this.#noticePresent();
   }
 
-  /** Tells, once, when nothing of the past is left to be read. */
+  /** Reports once when the whole past has been read. */
   #noticePresent(): void {
     const { created, sequence } = this.#reader.place;
     if (created === this.#present.created && sequence < this.#present.sequence) return;
@@ -227,8 +227,8 @@ export class NatsBus implements Bus {
   }
 
   /**
-   * Publishes what is under way. If the servers may not know it again, what the stream holds is read before,
-   * to see whether it is there.
+   * Publishes the batch that is under way. If the servers might not recognise it as a duplicate, the stream
+   * is first read to its end to find out whether it contains the batch.
    */
   #goOnPublishing(flight: Flight, session: Session, end: Place): void {
     if (!flight.isDoubtful(this.#window)) this.#publish(flight, session);
@@ -236,7 +236,7 @@ export class NatsBus implements Bus {
     else this.#publishAnew(flight, session);
   }
 
-  /** Publishes what the stream certainly does not hold. */
+  /** Publishes a batch that the stream certainly does not hold. */
   #publishAnew(flight: Flight, session: Session): void {
     flight.forget();
     this.#publish(flight, session);
@@ -247,7 +247,7 @@ export class NatsBus implements Bus {
     return session.during(Promise.race([flight.stored, broke]));
   }
 
-  /** Returns what tells of a batch of this relay that is among what is missing, if it is. */
+  /** Finds this relay's batch among the missing messages, and returns a function that delivers it. */
   async #findOwn(
     { next }: Loss,
     session: Session,
@@ -262,7 +262,7 @@ export class NatsBus implements Bus {
   #publish(flight: Flight, session: Session): void {
     const stream = { name: this.#settings.name, window: this.#window };
     flight.publish(session, stream, (error) => {
-      const gone = (error as Error | null)?.name === "JetStreamNotEnabled"; // So is a lost stream.
+      const gone = (error as Error | null)?.name === "JetStreamNotEnabled"; // The error for a lost stream.
       if (error && !gone) this.#complain(error);
       this.#recheck("publishing failed");
     });
@@ -303,7 +303,7 @@ export class NatsBus implements Bus {
     }
   }
 
-  /** Gives a batch its place, and returns what tells the listener of that. */
+  /** Records that a batch has its place, and returns a function that delivers it. */
   #land(flight: Flight, sequence: number): () => void {
     flight.arrive(sequence);
     this.#origins.saw(this.#origin, flight.number);
@@ -320,9 +320,10 @@ export class NatsBus implements Bus {
   }
 
   /**
-   * Tells of a loss.
+   * Reports a loss.
    *
-   * @param tellOwn What is among it: told in one go, so that nobody hears it who has missed what was before.
+   * @param tellOwn Delivers this relay's batch if it is among the missing messages. Both happen in one
+   * step, so that no client receives the batch after it has missed the messages before it.
    */
   #lose(why: string, tellOwn?: () => void): void {
     this.#stats.gaps++;
@@ -332,7 +333,7 @@ export class NatsBus implements Bus {
     });
   }
 
-  /** Tells of a loss after which nobody knows whether the batch under way ever had a place. */
+  /** Reports a loss after which it is unknown whether the batch under way ever had a place. */
   #loseOwn(why: string): void {
     this.#stats.gaps++;
     this.#outbox.push(() => {
@@ -341,7 +342,7 @@ export class NatsBus implements Bus {
     });
   }
 
-  /** Stops serving: what a newer relay says must not be skipped, and cannot be read. */
+  /** Stops serving, because messages of a newer relay cannot be read and must not be skipped. */
   #giveUp(version: number): void {
     log.error(
       "A relay of this cluster writes version {version} of the wire format, and this one reads only " +
@@ -360,7 +361,7 @@ export class NatsBus implements Bus {
     });
   }
 
-  /** Logs what NATS objects to, once as long as it is the same. */
+  /** Logs a problem with NATS, but not the same one repeatedly. */
   #complain(error: unknown): void {
     const reason = explain(error, this.#settings);
     if (this.#stopped || reason === this.#complaint) return;
@@ -369,7 +370,7 @@ export class NatsBus implements Bus {
   }
 }
 
-/** Reckons how old a message is, by a time of the servers in nanoseconds; their clock may be ahead. */
+/** Returns the age of a message in milliseconds. The servers' clock may be ahead, so it is at least 0. */
 function ageOf(time: string): number {
   return Math.max(0, Date.now() - Number(BigInt(time) / 1_000_000n));
 }

@@ -24,7 +24,7 @@ async function startAll(urls: string[], settings: Partial<ClusterSettings> = {})
   return Object.assign(stack, { all });
 }
 
-/** Does what an operator does with the stream. */
+/** Changes the stream like an operator. */
 async function manage(
   { port }: NatsServer,
   act: (manager: JetStreamManager) => Promise<void>,
@@ -34,13 +34,13 @@ async function manage(
   await connection.close();
 }
 
-/** Lets all fall silent, and waits until each has heard the last words of all. */
+/** Stops all speakers, and waits until each has received the last messages of all. */
 async function settle(all: Speaker[]): Promise<void> {
   const last = await Promise.all(all.map((each) => each.hush()));
   for (const speaker of all) for (const text of last) await speaker.hears(text);
 }
 
-test("buses hear all that any of them appends, in one order, and their own as their own", async () => {
+test("buses deliver all batches in one order and recognise their own", async () => {
   await using server = await NatsServer.start();
   await using speakers = await startAll([server.url, server.url, server.url]);
   const { all } = speakers;
@@ -60,7 +60,7 @@ test("buses hear all that any of them appends, in one order, and their own as th
   }
 });
 
-test("a bus hears what comes after its start, and nothing from before", async () => {
+test("a bus delivers batches from after its start and none from before", async () => {
   await using server = await NatsServer.start();
   await using alice = await Speaker.start("a", { servers: [server.url] });
   await alice.say("before");
@@ -70,23 +70,23 @@ test("a bus hears what comes after its start, and nothing from before", async ()
   assertEquals([alice.heard, bob.heard], [["before", "after"], ["after"]]);
 });
 
-/** What may happen without a loss; all talk meanwhile. */
+/** Accidents that must not lose messages while all speakers talk. */
 const HARMLESS: Record<string, (server: NatsServer, wire: Wire) => Promise<void>> = {
-  "a server that is killed and started again": async (server) => {
+  "a server is killed and started again": async (server) => {
     await server.kill();
     await sleep(0.5);
     await server.restart();
   },
-  "a server that is stopped and started again": async (server) => {
+  "a server is stopped and started again": async (server) => {
     await server.stop();
     await server.restart();
   },
-  "a server that stands still for 5 s": async (server) => {
+  "a server is paused for 5 s": async (server) => {
     server.pause();
     await sleep(5);
     server.resume();
   },
-  "a connection that is cut for a moment": async (_, wire) => {
+  "a connection is cut for a moment": async (_, wire) => {
     wire.cut();
     wire.mend();
     await sleep(0.3);
@@ -94,7 +94,7 @@ const HARMLESS: Record<string, (server: NatsServer, wire: Wire) => Promise<void>
     await sleep(1);
     wire.mend();
   },
-  "a connection that carries nothing back for 5 s": async (_, wire) => {
+  "a connection carries nothing back for 5 s": async (_, wire) => {
     wire.deaf = true;
     await sleep(5);
     wire.cut();
@@ -102,7 +102,7 @@ const HARMLESS: Record<string, (server: NatsServer, wire: Wire) => Promise<void>
   },
 };
 for (const [what, happen] of Object.entries(HARMLESS)) {
-  test(`nothing is missing, nothing twice, and all in order after ${what}`, async () => {
+  test(`buses neither lose, repeat nor reorder messages when ${what}`, async () => {
     await using server = await NatsServer.start();
     await using wire = new Wire(server.port);
     await using speakers = await startAll([server.url, server.url, wire.url]);
@@ -127,7 +127,7 @@ for (const [what, happen] of Object.entries(HARMLESS)) {
   });
 }
 
-test("a batch whose acknowledgement was lost is published again and heard once", async () => {
+test("a batch whose acknowledgement was lost is published again and delivered once", async () => {
   await using server = await NatsServer.start();
   await using wire = new Wire(server.port);
   await using speakers = await startAll([wire.url, server.url]);
@@ -145,7 +145,7 @@ test("a batch whose acknowledgement was lost is published again and heard once",
   for (const { heard } of speakers.all) assertEquals(heard, ["first", "repeated", "last"]);
 });
 
-test("a bus is lost once its patience is over, keeps trying, and comes back with all it missed", async () => {
+test("a bus is lost when its patience is over, keeps trying, and recovers with all messages", async () => {
   await using server = await NatsServer.start();
   await using wire = new Wire(server.port);
   await using speakers = await startAll([wire.url, server.url], { patience_seconds: 0.5 });
@@ -166,14 +166,14 @@ test("a bus is lost once its patience is over, keeps trying, and comes back with
   );
 });
 
-/** What certainly loses messages, and which of three speakers lose some; all talk meanwhile. */
+/** Accidents that certainly lose messages while all talk, and which of three speakers lose some. */
 const HARMFUL: Record<string, {
   settings: Partial<ClusterSettings>;
   losers: string;
   why: RegExp;
   happen: (server: NatsServer, wire: Wire, all: Speaker[]) => Promise<void>;
 }> = {
-  "a stream in memory whose server is killed": {
+  "the server of a stream in memory is killed": {
     settings: { storage: "memory" },
     losers: "abc",
     why: /^the stream was created again$/,
@@ -182,14 +182,14 @@ const HARMFUL: Record<string, {
       await server.restart();
     },
   },
-  "a stream that is deleted": {
+  "the stream is deleted": {
     settings: {},
     losers: "abc",
     why: /^the stream was created again$/,
     happen: (server) =>
       manage(server, async (manager) => void await manager.streams.delete("relay")),
   },
-  "a stream that is emptied while a relay is away": {
+  "the stream is emptied while a relay is away": {
     settings: {},
     losers: "c",
     why: /^the stream no longer holds \d+ to \d+$/,
@@ -203,7 +203,7 @@ const HARMFUL: Record<string, {
       wire.mend();
     },
   },
-  "a retention that a relay overran while it was away": {
+  "a relay is away for longer than the retention": {
     settings: { retention_seconds: 1 },
     losers: "c",
     why: /^the stream no longer holds \d+ to \d+$/,
@@ -215,7 +215,7 @@ const HARMFUL: Record<string, {
   },
 };
 for (const [what, { settings, losers, why, happen }] of Object.entries(HARMFUL)) {
-  test(`buses that have lost something say so, and go on in one order, after ${what}`, async () => {
+  test(`buses that have lost messages report it and continue in one order when ${what}`, async () => {
     await using server = await NatsServer.start();
     await using wire = new Wire(server.port);
     await using speakers = await startAll([server.url, server.url, wire.url], settings);
@@ -233,13 +233,13 @@ for (const [what, { settings, losers, why, happen }] of Object.entries(HARMFUL))
       assertEquals(speaker.bus.stats().gaps, lost.length);
       assertEquals(speaker.bus.state, "connected");
     }
-    const mayLack = settings.retention_seconds ? losers : ""; // What was under way then, if anything.
+    const mayLack = settings.retention_seconds ? losers : ""; // The batch that was under way, if any.
     assertEquals(findDisorder(all.map(({ heardSince }) => heardSince), mayLack), null);
   });
 }
 
 for (const [amount, more] of [["as much as", 0], ["more than", 3]] as const) {
-  test(`a bus sees that a stream lost its end, though it has grown by ${amount} that since`, async () => {
+  test(`a bus detects that a stream lost its end, even if it has grown by ${amount} that since`, async () => {
     await using server = await NatsServer.start();
     await using wire = new Wire(server.port);
     await using alice = await Speaker.start("a", { servers: [wire.url] });
@@ -268,7 +268,7 @@ for (const [amount, more] of [["as much as", 0], ["more than", 3]] as const) {
   });
 }
 
-test("a batch that the stream lost with its end is said again, after the loss for who heard it before", async () => {
+test("a batch that the stream lost with its end is published again, after the loss is reported", async () => {
   await using server = await NatsServer.start();
   await using wire = new Wire(server.port);
   await using speakers = await startAll([wire.url, server.url]);
@@ -295,14 +295,14 @@ test("a batch that the stream lost with its end is said again, after the loss fo
   assertEquals(toldTo(bob), ["first", "own", lost, "own", "last"]);
 });
 
-test("a paused bus delivers nothing, is not taken for silent, and loses nothing", async () => {
+test("a paused bus delivers nothing, does not count as silent, and loses nothing", async () => {
   await using server = await NatsServer.start();
   await using speakers = await startAll([server.url, server.url]);
   const [alice, bob] = speakers.all;
   await bob.say("first");
   await alice.hears("first");
   alice.bus.pause();
-  const large = "x".repeat(500_000), count = 40; // More than flow control lets pass.
+  const large = "x".repeat(500_000), count = 40; // More than flow control allows.
   for (let i = 0; i < count; i++) await bob.say(`${large}${i}`);
   await sleep(5);
   const before = alice.told.length;
@@ -314,7 +314,7 @@ test("a paused bus delivers nothing, is not taken for silent, and loses nothing"
   assert(bob.told.every(({ kind }) => kind === "batch"));
 });
 
-test("a bus that pauses at every batch and goes on a moment later hears all", async () => {
+test("a bus that pauses after every batch for a moment delivers everything", async () => {
   await using server = await NatsServer.start();
   await using speakers = await startAll([server.url, server.url]);
   const [alice, bob] = speakers.all;
@@ -338,7 +338,7 @@ test("a bus that pauses at every batch and goes on a moment later hears all", as
   assertEquals(alice.all("lost"), []);
 });
 
-test("a relay that is paused for longer than the stream keeps messages says that it lost some", async () => {
+test("a bus that is paused for longer than the stream keeps messages reports a loss", async () => {
   await using server = await NatsServer.start();
   await using speakers = await startAll([server.url, server.url], { max_bytes: 2 ** 20 });
   const [alice, bob] = speakers.all;
@@ -357,7 +357,7 @@ test("a relay that is paused for longer than the stream keeps messages says that
   assertEquals(findDisorder([alice.heardSince, bob.heardSince]), null);
 });
 
-test("a batch of a relay's own that is among what it lost has its place before the loss", async () => {
+test("a bus delivers its own batch before it reports the loss that includes this batch", async () => {
   await using server = await NatsServer.start();
   await using wire = new Wire(server.port);
   await using speakers = await startAll([wire.url, server.url]);
@@ -381,7 +381,7 @@ test("a batch of a relay's own that is among what it lost has its place before t
   assertEquals(bob.heard, ["first", "own", "lost by alice", "last"]);
 });
 
-test("a batch that may be in the stream is not published again when the servers have forgotten it", async () => {
+test("a batch that may be in the stream is not published again after the duplicate window", async () => {
   await using server = await NatsServer.start();
   await using wire = new Wire(server.port);
   await using speakers = await startAll([wire.url, server.url], { retention_seconds: 1 });
@@ -405,7 +405,7 @@ test("a batch that may be in the stream is not published again when the servers 
   assertEquals(cathy.heard, ["last"]);
 });
 
-test("a batch that the servers may have forgotten is looked for in the stream before it is published", async () => {
+test("a batch is looked for in the stream before it is published after the duplicate window", async () => {
   await using server = await NatsServer.start();
   await using wire = new Wire(server.port);
   await using speakers = await startAll([wire.url, server.url]);
@@ -427,7 +427,7 @@ test("a batch that the servers may have forgotten is looked for in the stream be
   await using cathy = await Speaker.start("c", { servers: [server.url] });
   wire.mend();
   await stored;
-  server.pause(); // So that the next one is attempted and not stored.
+  server.pause(); // The next batch is attempted but not stored.
   const late = alice.say("late");
   await until(() => alice.bus.state !== "connected", "alice to notice");
   await sleep(1);
@@ -445,7 +445,7 @@ test("a batch that the servers may have forgotten is looked for in the stream be
   assertEquals([alice.all("lost"), bob.all("lost")], [[], []]);
 });
 
-test("a message that cannot be read is a loss for all, and no end", async () => {
+test("a message that cannot be read is a loss for all buses, but they continue", async () => {
   await using server = await NatsServer.start();
   await using speakers = await startAll([server.url, server.url]);
   const { all } = speakers;
@@ -471,7 +471,7 @@ test("a message that cannot be read is a loss for all, and no end", async () => 
   }
 });
 
-test("a bus that meets a newer version is lost for good, and stops", async () => {
+test("a bus that encounters a newer version is lost for good and stops", async () => {
   await using server = await NatsServer.start();
   await using alice = await Speaker.start("a", { servers: [server.url] });
   const connection = await connect({ port: server.port });
@@ -484,7 +484,7 @@ test("a bus that meets a newer version is lost for good, and stops", async () =>
   assertEquals(alice.told.map(({ text }) => text), ["version 2 of the wire format", "lost"]);
 });
 
-test("a batch of the largest size passes, one byte more does not fit", async () => {
+test("a batch of the largest size gets through, and one more byte does not fit", async () => {
   await using server = await NatsServer.start();
   await using alice = await Speaker.start("a", { servers: [server.url], name: "x".repeat(64) });
   const text = "x".repeat(alice.bus.maxBatchBytes - 10);

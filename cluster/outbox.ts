@@ -1,40 +1,40 @@
 /**
- * What a bus has to tell its listener, in order; held back while the listener wants nothing.
+ * The calls of a bus to its listener, in order. They are held back while the listener is paused.
  *
  * @module
  */
 
-/** Calls one function after the other, at once or, while it is paused, later. */
+/** A queue of function calls, which are made at once or, while it is paused, later. */
 export class Outbox {
   #held: (() => void)[] = [];
   #paused = false;
   #busy = false;
   #closed = false;
 
-  /** Whether it holds everything back. */
+  /** Whether calls are held back. */
   get paused(): boolean {
     return this.#paused;
   }
 
-  /** Adds a function. */
+  /** Adds a call. */
   push(call: () => void): void {
     if (this.#closed) return;
     this.#held.push(call);
     this.#work();
   }
 
-  /** Holds everything back from now on. */
+  /** Holds all calls back from now on. */
   pause(): void {
     this.#paused = true;
   }
 
-  /** Calls what was held back, until it is paused again. */
+  /** Makes the calls that were held back, until it is paused again. */
   resume(): void {
     this.#paused = false;
     this.#work();
   }
 
-  /** Forgets what was held back, and whatever is added from now on. */
+  /** Discards the calls that were held back and all that are added from now on. */
   close(): void {
     this.#closed = true;
     this.#held = [];

@@ -1,6 +1,6 @@
 /**
- * Whether the user of NATS may do all that a relay does: at the start, since what is forbidden later looks
- * like a server that does not answer.
+ * Checks at the start whether the NATS user may do everything that a relay does. Later, a missing
+ * permission would look like a server that does not answer.
  *
  * @module
  */
@@ -14,17 +14,17 @@ import { endOf } from "./stream.ts";
 /** A sequence that no stream has. */
 const NO_SEQUENCE = Number.MAX_SAFE_INTEGER;
 
-/** The code of the server for a message that was to follow another one than it would. */
+/** The server's error code for a message that does not follow the expected one. */
 const WRONG_LAST_SEQUENCE = 10071;
 
 /**
- * Tries to publish to the stream and to read it, and leaves nothing in it.
+ * Tries to publish to the stream and to read it, without leaving anything in it.
  *
  * @throws {Error} If that is not permitted.
  */
 export async function checkPermissions(session: Session, info: StreamInfo): Promise<void> {
   const { name } = info.config, { sequence } = endOf(info);
-  session.connection.publish(`$JS.FC.${name}.check`); // The answer comes before those that follow.
+  session.connection.publish(`$JS.FC.${name}.check`); // It is answered before later requests.
   await session.during(tryToPublish(session, name));
   const deaf = { receive: () => {}, broke: () => {} };
   (await Consumer.open(session, name, sequence + 1, deaf)).close();
@@ -37,7 +37,7 @@ async function tryToPublish({ client }: Session, stream: string): Promise<void> 
     await client.publish(stream, "", { expect });
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE) return;
-    // So the library calls a stream without a leader, too, and there was an answer about this one.
+    // The library uses this name for a stream without a leader, too, and this stream exists.
     if ((error as Error).name === "JetStreamNotEnabled") throw new errors.TimeoutError();
     throw error;
   }

@@ -15,7 +15,7 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore: !here, fn });
 }
 
-/** What a message of NATS holds beside one of a client, at most: headers, and the form of batches. */
+/** The most bytes of a NATS message besides a client's message: headers, and the form of batches. */
 const HEADROOM_BYTES = 488;
 
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
@@ -25,14 +25,14 @@ function envOf(servers: string, more: Record<string, string> = {}): Record<strin
   return { RELAY_CLUSTER_SERVERS: servers, RELAY_CLUSTER_PATIENCE_SECONDS: "1", ...more };
 }
 
-/** Sees that a program fails with one line and a code, started and checked. */
+/** Asserts that the program fails with one line and an exit code, both when started and with --check. */
 async function assertFails(env: Record<string, string>, stderr: string, code = 1): Promise<void> {
   for (const args of [["--check"], FREE_PORTS]) {
     assertEquals(await run({ args, env }), { code, stdout: "", stderr: `${stderr}\n` });
   }
 }
 
-test("program whose NATS server is not there, or has no JetStream, says so and ends with 1", async () => {
+test("program without a NATS server, or with one without JetStream, says so and exits with 1", async () => {
   const refused = `nats://127.0.0.1:${freePort()}`;
   await assertFails(
     envOf(refused),
@@ -50,7 +50,7 @@ test("program whose NATS server is not there, or has no JetStream, says so and e
   );
 });
 
-test("program that NATS does not let in, or that does not trust it, says so and ends with 1", async () => {
+test("program that NATS does not admit, or that does not trust NATS, says so and exits with 1", async () => {
   await using folder = await tempFolder();
   const { cert_file, key_file } = await makeCertificate(folder.path, "nats");
   const config = 'authorization { user: alice, password: "secret" }\n' +
@@ -77,7 +77,7 @@ test("program that NATS does not let in, or that does not trust it, says so and 
   );
 });
 
-test("program that cannot use a file of its cluster says which, and ends with 2 as for any other", async () => {
+test("program that cannot use a file of its cluster names the file and exits with 2", async () => {
   await using folder = await tempFolder();
   const broken = await folder.write("relay.creds", "secret\n");
   const cases: [key: string, file: string, problem: string][] = [
@@ -106,7 +106,7 @@ test("program that cannot use a file of its cluster says which, and ends with 2 
   }
 });
 
-test("program checks a cluster and leaves nothing there", async () => {
+test("program checks a cluster without leaving anything in it", async () => {
   await using nats = await NatsServer.start();
   const ok = { code: 0, stdout: "ok\n", stderr: "" };
   assertEquals(await run({ args: ["--check"], env: envOf(nats.url) }), ok);
@@ -114,7 +114,7 @@ test("program checks a cluster and leaves nothing there", async () => {
   await using alice = await connect(program);
   assertEquals(await run({ args: ["--check"], env: envOf(nats.url) }), ok);
   await assertFails(
-    envOf(nats.url, { RELAY_CLUSTER_RETENTION_SECONDS: "60" }), // Else the first check made the stream.
+    envOf(nats.url, { RELAY_CLUSTER_RETENTION_SECONDS: "60" }), // Unlike the stream.
     `Cannot use NATS at ${nats.url}: stream relay is there with other settings: ` +
       "cluster.retention_seconds must be 120 as in the stream, got 60 " +
       "(or delete it: nats stream rm relay)",
@@ -123,7 +123,7 @@ test("program checks a cluster and leaves nothing there", async () => {
   assertEquals(await alice.next(), "hello");
 });
 
-test("program says which cluster it is in, and how large messages may be there", async () => {
+test("program reports its cluster and how large messages may be in it", async () => {
   await using nats = await NatsServer.start({ config: "max_payload: 20000" });
   const fits = 20_000 - HEADROOM_BYTES;
   {
@@ -159,7 +159,7 @@ test("program says which cluster it is in, and how large messages may be there",
   }
 });
 
-/** What the user may not, the settings of NATS for that, and what the program says. */
+/** What the user may not do, the NATS settings that forbid it, and the program's message. */
 const FORBIDDEN: [what: string, permissions: string, why: string][] = [
   ["publish", 'publish: { deny: "relay" }', "publish to relay"],
   [
@@ -172,18 +172,18 @@ const FORBIDDEN: [what: string, permissions: string, why: string][] = [
   ["hear answers", 'subscribe: { deny: "_INBOX.>" }', "subscribe to _INBOX.>"],
 ];
 
-/** A server with a user `admin` who may do all, and a user `relay` who may not. */
+/** Returns settings with a user `admin` without restrictions and a user `relay` with some. */
 function restricted(permissions: string): string {
   return `authorization { users: [ { user: admin, password: pw },
     { user: relay, password: pw, permissions: { ${permissions} } } ] }`;
 }
 
-test("program whose user may not do all that a relay does says what, and ends with 1", async () => {
+test("program whose user lacks a permission names it and exits with 1", async () => {
   for (const [, permissions, why] of FORBIDDEN) {
     await using nats = await NatsServer.start({ config: restricted(permissions) });
     await using _ = await Program.start({
       env: envOf(`nats://admin:pw@127.0.0.1:${nats.port}`),
-    }); // Makes the stream.
+    }); // Creates the stream.
     await assertFails(
       envOf(`nats://relay:pw@127.0.0.1:${nats.port}`),
       `Cannot use NATS at ${nats.url}: its user may not ${why}; ` +
@@ -192,7 +192,7 @@ test("program whose user may not do all that a relay does says what, and ends wi
   }
 });
 
-test("program that may no longer publish says so once, and its cluster is lost", async () => {
+test("program that loses the permission to publish says so once and loses its cluster", async () => {
   await using nats = await NatsServer.start({ config: restricted("") });
   await using program = await Program.start({
     env: envOf(`nats://relay:pw@127.0.0.1:${nats.port}`),

@@ -1,5 +1,5 @@
 /**
- * The reading of a stream: message after message, over one consumer after the other.
+ * The reader of a stream, which reads message after message through one consumer after another.
  *
  * @module
  */
@@ -10,36 +10,36 @@ import { Consumer } from "./consumer.ts";
 import type { Session } from "./session.ts";
 import { areTwo, endsAt, findLoss, holds, type Loss, type Place } from "./stream.ts";
 
-/** How often it is seen whether a consumer that tells nothing misses something, in milliseconds. */
+/** How often a silent consumer is compared with the stream. */
 const WATCH_MILLISECONDS = 1500;
 
-/** The time of a message that was gone before reading began; one of that number can only be another one. */
+/** The time of a message that had expired before reading began. It equals no message's real time. */
 const GONE = "gone";
 
-/** What a reader tells; no method may throw. */
+/** The listener of a reader. No method may throw. */
 export interface ReaderListener {
   /**
-   * Takes the message that follows the one before.
+   * Called with the message that follows the previous one.
    *
-   * @param time When the servers took it in, in nanoseconds.
+   * @param time When the servers stored the message, in nanoseconds of Unix time.
    */
   receive(sequence: number, time: string, payload: Uint8Array): void;
-  /** Is told that the stream has to be compared with what was read, before reading goes on. */
+  /** Called when the stream has to be compared with the messages read so far before reading continues. */
   broke(why: string): void;
 }
 
-/** Reads a stream from a position on, and never past a message that is missing. */
+/** Reads a stream from a position on, but never past a missing message. */
 export class Reader {
   readonly #stream: string;
   readonly #listener: ReaderListener;
   #place: Place;
-  #jumpedTo = 0; // The first message that came although others were missing before it.
-  #differs = false; // Whether the stream has another message under a number that is known.
-  #toCompare = false; // Whether the last message that was read is to come once more.
+  #jumpedTo = 0; // The first message that came although others before it were missing.
+  #differs = false; // Whether the stream has another message under a known number.
+  #toCompare = false; // Whether the last message that was read will come once more.
   #consumer: Consumer | null = null;
   #paused = false;
 
-  /** Begins behind a place. */
+  /** Creates a reader that begins after a place. */
   constructor(stream: string, place: Place, listener: ReaderListener) {
     this.#stream = stream;
     this.#place = place;
@@ -52,16 +52,16 @@ export class Reader {
   }
 
   /**
-   * Compares the stream with what was read.
+   * Compares the stream with the messages read so far.
    *
-   * @param stored The number of a message that the stream is known to have taken in; 0 if there is none.
+   * @param stored The number of a message that the stream is known to have stored; 0 if there is none.
    */
   findLoss(info: StreamInfo, stored: number): Loss | null {
     const noticed = { jumpedTo: this.#jumpedTo, differs: this.#differs };
     return findLoss(info, this.#place, { ...noticed, stored });
   }
 
-  /** Gives up what is missing, and reads on behind a place. */
+  /** Gives up missing messages and continues after a place. */
   skipTo(place: Place): void {
     this.#place = place;
     this.#jumpedTo = 0;
@@ -69,9 +69,9 @@ export class Reader {
   }
 
   /**
-   * Opens a consumer that is silent until {@link Reader.begin}. It begins with the last message that was read,
-   * as long as that is there, to see that it is still the same one: a stream that lost its end, and has grown
-   * since, has the same numbers.
+   * Opens a consumer that delivers nothing until {@link Reader.begin}. It starts with the last message that
+   * was read, if that still exists, to check that it is the same one. A stream that lost its end and has
+   * grown since uses the same numbers again.
    */
   async open(session: Session): Promise<void> {
     const { sequence } = this.#place;
@@ -88,18 +88,18 @@ export class Reader {
     if (this.#paused) this.#consumer.pause();
   }
 
-  /** Hands over what has come and what will come. */
+  /** Starts delivering, with the messages that have arrived already. */
   begin(): void {
     this.#consumer!.begin();
   }
 
-  /** Lets the server hold back what follows the next few MiB. */
+  /** Lets the server pause after the next few MiB. */
   pause(): void {
     this.#paused = true;
     this.#consumer?.pause();
   }
 
-  /** Lets the server go on. */
+  /** Lets the server continue. */
   resume(): void {
     this.#paused = false;
     this.#consumer?.resume();
@@ -111,14 +111,14 @@ export class Reader {
     this.#consumer = null;
   }
 
-  /** Takes note that the stream has another message under a number that is known, and reads no further. */
+  /** Notes that the stream has another message under a known number, and stops reading. */
   doubt(): void {
     this.#differs = true;
     this.close();
     this.#listener.broke("the stream has lost its end");
   }
 
-  /** Returns once nothing came for a while although the stream holds more, whatever the consumer says. */
+  /** Returns when nothing has arrived for a while although the stream holds more messages. */
   async watch(session: Session, signal: AbortSignal): Promise<void> {
     let suspected: Place | null = null;
     while (!signal.aborted) {

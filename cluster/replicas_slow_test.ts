@@ -9,7 +9,7 @@ import { bounded, sleep, until } from "../testing/wait.ts";
 
 const here = await has("nats-server", "nats-server");
 
-/** The number of the server that leads the stream; -1 while none does. */
+/** Finds the index of the server that leads the stream; -1 if there is none. */
 async function leaderOf(servers: readonly NatsServer[]): Promise<number> {
   const connection = await connect({ servers: servers.map(({ url }) => url) });
   try {
@@ -17,13 +17,13 @@ async function leaderOf(servers: readonly NatsServer[]): Promise<number> {
     const { cluster } = await manager.streams.info("relay");
     return Number(cluster?.leader?.slice(1) ?? -1);
   } catch {
-    return -1; // There is none at the moment.
+    return -1; // There is no leader at the moment.
   } finally {
     await connection.close();
   }
 }
 
-/** Waits until all replicas of the stream are where its leader is, so that another one may die. */
+/** Waits until all replicas of the stream have caught up with its leader. */
 async function healed(servers: readonly NatsServer[]): Promise<void> {
   await until(
     async () => {
@@ -43,7 +43,7 @@ async function healed(servers: readonly NatsServer[]): Promise<void> {
   );
 }
 
-/** Lets a crowd talk while something happens, and sees that nobody noticed. */
+/** Lets a crowd talk while something happens, and checks that no client is affected. */
 async function survives(
   happen: (servers: NatsServer[], crowd: Crowd) => Promise<void>,
 ): Promise<void> {
@@ -53,7 +53,7 @@ async function survives(
   const cluster = {
     servers: servers.map(({ url }) => url),
     replicas: 3,
-    patience_seconds: 20, // An election on a busy machine takes its time.
+    patience_seconds: 20, // An election can take long on a busy machine.
   };
   const relays = await Promise.all(
     (["native", "ws", "ws"] as const).map((transport) =>
@@ -71,7 +71,7 @@ async function survives(
   crowd.assertOneOrder();
 }
 
-/** Waits until everybody has heard something new. */
+/** Waits until every client has received something new. */
 async function goesOn(crowd: Crowd): Promise<void> {
   const before = crowd.all.map(({ heard }) => heard.length);
   await until(
@@ -97,7 +97,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "relays whose stream is on three servers lose nothing when these are restarted in turn",
+  name:
+    "relays whose stream is on three servers lose nothing when the servers are restarted in turn",
   ignore: !here,
   fn: () =>
     survives(async (servers, crowd) => {

@@ -18,7 +18,7 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore: !here, fn });
 }
 
-/** The rooms, and on which relays they may have somebody: sections of the others are skipped there. */
+/** The rooms, and the relays on which they may have members. Other relays skip their sections. */
 const ROOMS: Record<string, number[]> = {
   "/": [0, 1, 2],
   "/team": [0, 1, 2],
@@ -35,7 +35,7 @@ const oneOf = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list
 interface Guest {
   readonly room: string;
   readonly talker: Talker;
-  /** Whether it has left by itself. */
+  /** Whether it has left of its own accord. */
   left: boolean;
 }
 
@@ -54,7 +54,7 @@ class Guests implements AsyncDisposable {
     return this.all.filter(({ left }) => !left);
   }
 
-  /** Lets one more join, in a room that has too few or in any. */
+  /** Lets one more client join a room that has too few members, or else any room. */
   async join(): Promise<void> {
     const room = oneOf(Object.keys(ROOMS)), relay = this.#relays[oneOf(ROOMS[room])];
     const name = `${room} client ${this.all.length}`;
@@ -63,19 +63,19 @@ class Guests implements AsyncDisposable {
     talker.talk(40);
   }
 
-  /** Lets guests come and go until {@link settle}. */
+  /** Lets clients join and leave until {@link settle}. */
   comeAndGo(): void {
     this.#coming = true;
     this.#comeAndGo = (async () => {
       while (this.#coming) {
         await sleep(0.03);
         if (this.present.length >= CLIENTS) await this.#leave(oneOf(this.present));
-        else await this.join().catch(() => {}); // NATS does not answer: nobody is admitted.
+        else await this.join().catch(() => {}); // No client is admitted while NATS does not answer.
       }
     })();
   }
 
-  /** Lets all stay and fall silent, and waits until everybody has heard what was said last in its room. */
+  /** Stops all guests, and waits until each client has received the last message of its room. */
   async settle(): Promise<void> {
     this.#coming = false;
     await bounded(this.#comeAndGo, "the last to come or go");
@@ -114,7 +114,7 @@ const HAPPENS: Record<string, (nats: NatsServer) => Promise<void>> = {
     await nats.kill();
     await nats.restart();
   },
-  "the NATS server stands still for 5 s": async (nats) => {
+  "the NATS server is paused for 5 s": async (nats) => {
     nats.pause();
     await sleep(5);
     nats.resume();
@@ -122,7 +122,7 @@ const HAPPENS: Record<string, (nats: NatsServer) => Promise<void>> = {
 };
 
 for (const [what, happen] of Object.entries(HAPPENS)) {
-  test(`rooms of a cluster give each client a piece of its room's order, and no other's, while ${what}`, async () => {
+  test(`rooms of a cluster give each client a contiguous part of its room's order while ${what}`, async () => {
     await using nats = await NatsServer.start();
     await using stack = new AsyncDisposableStack();
     const relays = await Promise.all(
@@ -159,13 +159,13 @@ for (const [what, happen] of Object.entries(HAPPENS)) {
   });
 }
 
-/** What is said in a room whose members are stuck. */
+/** The messages that are sent to a room whose members are stuck. */
 const FLOOD = { messages: 60, bytes: 16_000, everyMilliseconds: 100 };
 
-/** How many tries the machine has to be quiet. */
+/** The number of attempts, since other load on the machine can spoil one. */
 const TRIES = 3;
 
-/** Says something every few milliseconds, and returns the time within which most of it was heard. */
+/** Sends a message every few milliseconds, and returns the time within which most of them arrived. */
 async function delay(from: Client, to: Client): Promise<number> {
   const count = 1000, took: number[] = [];
   to.listen((sent) => took.push(performance.now() - Number(sent)));
@@ -177,7 +177,7 @@ async function delay(from: Client, to: Client): Promise<number> {
   return took.toSorted((a, b) => a - b)[count * 0.95];
 }
 
-test("a room whose members are stuck holds up no other room on their relay, whatever is said in it", async () => {
+test("a room whose members are stuck holds up no other room on their relay, even under a flood", async () => {
   await using nats = await NatsServer.start();
   const start = () =>
     Program.start({

@@ -1,8 +1,9 @@
 /**
  * One connection to NATS, from the handshake until it breaks.
  *
- * The client's own reconnection is not used: it does not notice an end while what it has written is stuck
- * in a socket, keeps requests of the old connection waiting, and drops what is published in between.
+ * The client's own reconnection is not used. It does not notice a broken connection while written data is
+ * stuck in the socket, keeps requests of the old connection waiting, and drops messages that are published
+ * in between.
  *
  * @module
  */
@@ -23,34 +24,34 @@ import {
 import { UnusableFile } from "./bus.ts";
 import { connect } from "./transport.ts";
 
-/** How the servers are reached: keys of the section `cluster` of the configuration. */
+/** The keys of the section `cluster` that say how to reach the servers. */
 export interface ServerSettings {
   /** URLs of one scheme with one user and one password, such as `nats://10.0.0.5:4222`. */
   readonly servers: readonly string[];
-  /** A `.creds` file; empty: none. */
+  /** The path of a `.creds` file; empty for none. */
   readonly credentials_file: string;
-  /** The CA of the servers; empty: those that Deno trusts. */
+  /** The path of a file with the servers' CA; empty for the CAs that Deno trusts. */
   readonly tls_ca_file: string;
 }
 
-/** The time in milliseconds that the servers have for one answer. */
+/** The time that the servers have for one answer. */
 export const ANSWER_MILLISECONDS = 2000;
 
-/** A server that answers no ping in this many milliseconds twice is gone. */
+/** How often a server is pinged, and how many pings in a row it may leave unanswered. */
 const PING_MILLISECONDS = 1000, MISSED_PINGS = 2;
 
-/** The time in milliseconds between two attempts at one server, and what chance adds to it at most. */
+/** The pause between two attempts at one server, and the most that chance adds to it in milliseconds. */
 const RETRY_MILLISECONDS = 150, RETRY_JITTER = 100;
 
-/** A connection that was made. */
+/** An open connection. */
 export class Session {
-  /** The streams and consumers. */
+  /** The API for streams and consumers. */
   readonly manager: JetStreamManager;
-  /** What publishes. */
+  /** The API for publishing. */
   readonly client: JetStreamClient;
   /** Resolves when the connection has ended. */
   readonly ended: Promise<void>;
-  /** What the user was not permitted, where nothing but this says so; `null` if there is nothing. */
+  /** The first permission error that only the connection's status reports; `null` if there is none. */
   forbidden: Error | null = null;
   readonly #broken: Promise<never>;
   readonly #end = new AbortController();
@@ -73,7 +74,7 @@ export class Session {
   /**
    * Connects.
    *
-   * @param signal What ends the attempts; without it each server is tried once.
+   * @param signal Ends the attempts when it is aborted. Without it, each server is tried once.
    */
   static async open(options: ConnectionOptions, signal?: AbortSignal): Promise<Session> {
     const connection = await connect({
@@ -88,17 +89,17 @@ export class Session {
     return new Session(connection, await jetstreamManager(connection, lenient));
   }
 
-  /** Whether it has ended. */
+  /** Whether the connection has ended. */
   get closed(): boolean {
     return this.connection.isClosed();
   }
 
-  /** What is aborted when it ends. */
+  /** A signal that is aborted when the connection ends. */
   get signal(): AbortSignal {
     return this.#end.signal;
   }
 
-  /** Waits for something that needs the connection; rejects at once when it breaks. */
+  /** Waits for work that needs the connection. Rejects at once when the connection breaks. */
   during<T>(work: Promise<T>): Promise<T> {
     return Promise.race([work, this.#broken]);
   }
@@ -118,7 +119,7 @@ export class Session {
   }
 }
 
-/** Names the servers as the log does, without passwords. */
+/** Returns the servers' addresses for the log, without passwords. */
 export function engineOf({ servers }: ServerSettings): string {
   return servers.map((server) => {
     const { protocol, host } = new URL(server);
@@ -127,7 +128,7 @@ export function engineOf({ servers }: ServerSettings): string {
 }
 
 /**
- * Makes the options of the client, which ignores what stands before the `@` of a URL.
+ * Builds the options of the client, which would ignore the credentials before the `@` of a URL.
  *
  * @throws {UnusableFile} If a file cannot be read.
  */

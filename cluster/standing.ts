@@ -1,12 +1,12 @@
 /**
- * How a bus stands with its engine, and for how long the listener is patient with that.
+ * The state of a bus, including the time after which an unreachable engine counts as lost.
  *
  * @module
  */
 
 import type { BusState } from "./bus.ts";
 
-/** Turns what is found into states, each told once. */
+/** Turns observations into states and reports each change once. */
 export class Standing {
   readonly #patienceMilliseconds: number;
   readonly #tell: (state: BusState) => void;
@@ -15,16 +15,16 @@ export class Standing {
   #settled = false;
 
   /**
-   * Begins connected.
+   * Starts in the state `connected`.
    *
-   * @param tell Is told of each change.
+   * @param tell Called on each change.
    */
   constructor(patienceSeconds: number, tell: (state: BusState) => void) {
     this.#patienceMilliseconds = patienceSeconds * 1000;
     this.#tell = tell;
   }
 
-  /** Takes note of a state. What is lost stays so until it is connected again. */
+  /** Records an observed state. A bus that is lost stays lost until it is connected again. */
   become(state: BusState): void {
     if (this.#settled) return;
     if (state === "connected") clearTimeout(this.#patience);
@@ -36,7 +36,7 @@ export class Standing {
     this.#tell(state);
   }
 
-  /** Keeps the state as it is for good. */
+  /** Freezes the state. */
   settle(): void {
     this.#settled = true;
     clearTimeout(this.#patience);

@@ -17,7 +17,7 @@ function test(name: string, run: () => Promise<void>): void {
   Deno.test({ name, ignore: !here, fn: run });
 }
 
-/** Connects in vain, within the patience and a little more, and returns the one line that says why. */
+/** Connects, expects that to fail soon after the patience at the latest, and returns the error message. */
 async function failure(changes: Partial<ClusterSettings>): Promise<string> {
   const settings = clusterSettings({ patience_seconds: 1, ...changes });
   const { message } = await assertRejects(() => connectBus(settings, 0), Error);
@@ -25,7 +25,7 @@ async function failure(changes: Partial<ClusterSettings>): Promise<string> {
   return message;
 }
 
-test("a bus without a server says which one refused, or which host there is not", async () => {
+test("a bus without a server says which one refused or which host does not exist", async () => {
   const refused = `nats://127.0.0.1:${freePort()}`;
   assertEquals(
     await failure({ servers: [refused] }),
@@ -54,7 +54,7 @@ test("a bus waits for a server that comes up within its patience", async () => {
   await (await bus).stop();
 });
 
-test("a bus takes the next server where the first is not there", async () => {
+test("a bus uses the next server if the first is unreachable", async () => {
   await using server = await NatsServer.start();
   const servers = [`nats://127.0.0.1:${freePort()}`, server.url];
   await using alice = await Speaker.start("a", { servers });
@@ -71,7 +71,7 @@ test("a bus without JetStream says how to enable it", async () => {
   );
 });
 
-test("a bus gives user and password, and says when they are wrong", async () => {
+test("a bus sends user and password and says when they are wrong", async () => {
   const config = 'authorization { user: "al@ce", password: "sec/ret" }';
   await using server = await NatsServer.start({ config });
   const at = `127.0.0.1:${server.port}`;
@@ -85,7 +85,7 @@ test("a bus gives user and password, and says when they are wrong", async () => 
   }
 });
 
-test("a bus gives a token that stands alone before the @", async () => {
+test("a bus sends a token that stands alone before the @", async () => {
   await using server = await NatsServer.start({ config: 'authorization { token: "s3cr3t" }' });
   await using alice = await Speaker.start("a", {
     servers: [`nats://s3cr3t@127.0.0.1:${server.port}`],
@@ -93,7 +93,7 @@ test("a bus gives a token that stands alone before the @", async () => {
   await alice.say("hello");
 });
 
-test("a bus gives the credentials of a user of an operator's account, and says when they are wrong", async () => {
+test("a bus sends credentials from a file and says when they are wrong", async () => {
   const operator = new Operator(), other = new Operator();
   await using server = await NatsServer.start({ config: operator.config });
   await using folder = await tempFolder();
@@ -108,7 +108,7 @@ test("a bus gives the credentials of a user of an operator's account, and says w
   }
 });
 
-test("a bus trusts the CA that it is given, and says when a certificate is not trusted", async () => {
+test("a bus trusts the configured CA and says when a certificate is not trusted", async () => {
   await using folder = await tempFolder();
   const { cert_file, key_file } = await makeCertificate(folder.path, "nats");
   const config = `tls { cert_file: "${cert_file}", key_file: "${key_file}" }`;
@@ -126,7 +126,7 @@ test("a bus trusts the CA that it is given, and says when a certificate is not t
   );
 });
 
-test("a bus that wants TLS says when the server has none", async () => {
+test("a bus that requires TLS says when the server has none", async () => {
   await using server = await NatsServer.start();
   const url = `tls://127.0.0.1:${server.port}`;
   assertEquals(
@@ -153,7 +153,7 @@ test("a bus names a file that it cannot read", async () => {
   );
 });
 
-test("a bus names every setting in which a stream differs, and takes one that does not", async () => {
+test("a bus names every setting in which a stream differs and accepts one without differences", async () => {
   await using server = await NatsServer.start();
   const servers = [server.url];
   await using alice = await Speaker.start("a", { servers });
@@ -170,7 +170,7 @@ test("a bus names every setting in which a stream differs, and takes one that do
   );
 });
 
-test("a bus says when it cannot have its stream", async () => {
+test("a bus says when it cannot create its stream", async () => {
   await using server = await NatsServer.start({ jetStream: "max_file: 1GB, max_mem: 1GB" });
   const servers = [server.url], at = `Cannot use NATS at ${server.url}: `;
   assertEquals(

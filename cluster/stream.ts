@@ -1,5 +1,5 @@
 /**
- * The stream that holds the batches of a cluster: made or checked, and compared with what was read of it.
+ * The stream that holds the batches of a cluster: creating and checking it, and finding lost messages.
  *
  * @module
  */
@@ -19,27 +19,27 @@ import { createInbox, nanos, type NatsConnection } from "@nats-io/transport-node
 import { pause } from "../lib/timeout.ts";
 import type { Session } from "./session.ts";
 
-/** How the stream is kept: keys of the section `cluster` of the configuration. */
+/** The keys of the section `cluster` that say how the stream is stored. */
 export interface StreamSettings {
   /** The name of the stream and of its only subject. */
   readonly name: string;
-  /** Where it is kept. */
+  /** Where messages are stored. */
   readonly storage: "file" | "memory";
-  /** On how many servers it is kept. */
+  /** The number of servers that store them. */
   readonly replicas: number;
-  /** How long it keeps messages. */
+  /** How long they are kept, in seconds. */
   readonly retention_seconds: number;
-  /** How much it keeps. */
+  /** The most bytes that are kept. */
   readonly max_bytes: number;
 }
 
-/** The time within which the servers know a repeated message again, if the stream keeps messages so long. */
+/** The time within which the servers recognise duplicates, if the stream keeps messages that long. */
 const DUPLICATES_SECONDS = 120;
 
-/** The time in milliseconds in which relays agree on one that makes the stream. */
+/** The time in which relays agree on the one that creates the stream. */
 const CLAIM_MILLISECONDS = 100;
 
-/** The code of the server for a stream of this name with another configuration. */
+/** The server's error code for a stream of this name with another configuration. */
 const NAME_IN_USE = 10058;
 
 type Kept = Pick<
@@ -57,7 +57,7 @@ type Kept = Pick<
   | "no_ack"
 >;
 
-/** The key of the configuration that decides about a setting of the stream, and the setting in its unit. */
+/** The configuration key for each setting of the stream, and a function that converts to the key's unit. */
 const KEYS: Partial<Record<keyof Kept, [key: string, shown: (value: never) => unknown]>> = {
   subjects: ["cluster.name", (value: string[]) => value.join(", ")],
   storage: ["cluster.storage", (value) => value],
@@ -67,9 +67,9 @@ const KEYS: Partial<Record<keyof Kept, [key: string, shown: (value: never) => un
 };
 
 /**
- * Finds the stream, or makes it.
+ * Finds the stream, or creates it.
  *
- * @throws {Error} If there is one that is kept in another way; the message names what differs.
+ * @throws {Error} If it exists with other settings. The message names the differences.
  */
 export async function ensureStream(
   session: Session,
@@ -94,7 +94,7 @@ export async function ensureStream(
 /**
  * Finds the stream; `null` if there is none.
  *
- * @throws {Error} If it is kept in another way; the message names what differs.
+ * @throws {Error} If it exists with other settings. The message names the differences.
  */
 export async function findStream(
   { manager: { streams } }: Session,
@@ -109,9 +109,9 @@ export async function findStream(
 }
 
 /**
- * Finds out, among relays that miss the stream at the same time, whether this one is to make it. Asked twice
- * at once, servers before 2.10.2 make two of one name (nats-server #4013, #4600): one gets what is published
- * and the other has the consumers.
+ * Decides among relays that miss the stream at the same time whether this one has to create it. Servers
+ * before 2.10.2 create two streams of one name for simultaneous requests (nats-server #4013, #4600). One of
+ * them then gets the published messages, and the other one has the consumers.
  */
 async function isChosen(connection: NatsConnection, name: string): Promise<boolean> {
   const subject = `${name}.create`, mine = Math.random();
@@ -119,10 +119,10 @@ async function isChosen(connection: NatsConnection, name: string): Promise<boole
   let chosen = true;
   const subscription = connection.subscribe(subject, {
     callback: (error, message) => {
-      if (error) return; // Without the permission relays take their chance.
+      if (error) return; // Without the permission, relays create it without an agreement.
       const other = Number(message.string());
       if (other < mine) chosen = false;
-      if (other > mine) say(); // It may not have listened before.
+      if (other > mine) say(); // The other relay may not have subscribed in time.
     },
   });
   say();
@@ -160,9 +160,9 @@ function check(info: StreamInfo, wanted: Kept): StreamInfo {
   return info;
 }
 
-/** A stream that is kept in another way than the configuration says. */
+/** The error for a stream whose settings differ from the configuration. */
 export class StreamDiffers extends Error {
-  /** Makes an error whose message lists all that differs. */
+  /** Creates an error whose message lists all differences. */
   constructor(name: string, differences: readonly string[]) {
     super(
       `stream ${name} is there with other settings: ${differences.join("; ")} ` +
@@ -176,47 +176,47 @@ function hasCode(error: unknown, code: number): boolean {
   return error instanceof JetStreamApiError && error.code === code;
 }
 
-/** A position in a stream: everything up to it was read. */
+/** A position in a stream up to which everything was read. */
 export interface Place {
-  /** When the stream was made, which tells it from another one of the same name. */
+  /** When the stream was created, which distinguishes it from others of the same name. */
   readonly created: string;
   /** The number of the last message. */
   readonly sequence: number;
   /**
-   * When the servers took that message in, in nanoseconds: a stream that lost its end gives the same numbers
-   * to others later. `null` where it was gone before reading began.
+   * When the servers stored that message, in nanoseconds of Unix time. A stream that lost its end gives the
+   * same numbers to other messages later. `null` if the message had expired before reading began.
    */
   readonly time: string | null;
 }
 
-/** What a relay knows of a stream beside its position in it. */
+/** A relay's knowledge of a stream besides its position in it. */
 export interface Knowledge {
-  /** The number of a message that came next although it should not have; 0: none did. */
+  /** The number of a message that came although others before it were missing; 0 if there was none. */
   readonly jumpedTo: number;
-  /** The number that the stream gave to a message of the relay's own; 0: that is not known. */
+  /** The number that the stream gave to a message of this relay; 0 if it is not known. */
   readonly stored: number;
-  /** Whether a number that is known turned out to be another message's. */
+  /** Whether a known number turned out to belong to another message. */
   readonly differs: boolean;
 }
 
 /** Messages that are certainly missing. */
 export interface Loss {
-  /** What was found. */
+  /** The finding. */
   readonly why: string;
-  /** Where reading goes on. */
+  /** The place after which reading continues. */
   readonly next: Place;
-  /** Whether what follows does not continue what was read: another stream, or one that lost its end. */
+  /** Whether the stream is another one, or has lost its end, and so does not continue the old order. */
   readonly anew: boolean;
 }
 
-/** Names the end of a stream. */
+/** Returns the end of a stream. */
 export function endOf({ created, state }: StreamInfo): Place {
   const { last_seq, last_ts } = state;
   const time = holds(state, last_seq) ? `${Temporal.Instant.from(last_ts).epochNanoseconds}` : null;
   return { created, sequence: last_seq, time };
 }
 
-/** Finds the place behind which the messages of the last seconds are. */
+/** Finds the place after which the messages of the last seconds begin. */
 export async function findPlace(
   session: Session,
   { config, created, state }: StreamInfo,
@@ -229,7 +229,7 @@ export async function findPlace(
     deliver_subject: createInbox(),
     mem_storage: true,
     num_replicas: 1,
-  })); // That is asked for its place only; the servers forget a consumer that nobody listens to.
+  })); // It only serves to find the place; the servers remove consumers without subscribers.
   const sequence = Math.min(delivered.stream_seq, state.last_seq);
   return { created, sequence, time: null };
 }
@@ -239,18 +239,18 @@ export function holds({ first_seq, last_seq }: StreamInfo["state"], sequence: nu
   return first_seq > 0 && first_seq <= sequence && sequence <= last_seq;
 }
 
-/** Tells whether two times of a message of one number show that there were two. */
+/** Tells whether two times for one number show that there were two messages. */
 export function areTwo(one: Place["time"], other: Place["time"]): boolean {
   return one !== null && other !== null && one !== other;
 }
 
-/** Tells whether a stream holds nothing that follows a position in it, as far as its end shows. */
+/** Tells whether a stream ends at a position, as far as its last message shows. */
 export function endsAt(info: StreamInfo, { created, sequence, time }: Place): boolean {
   const end = endOf(info);
   return end.created === created && end.sequence === sequence && !areTwo(end.time, time);
 }
 
-/** Compares a stream with a position in it; a consumer would be moved to what is there in silence. */
+/** Compares a stream with a position in it. A consumer would silently skip to messages that exist. */
 export function findLoss(
   info: StreamInfo,
   place: Place,
@@ -275,10 +275,10 @@ export function findLoss(
     };
   }
   const missing = Math.max(first_seq, jumpedTo) - 1;
-  // Without the last that was read nothing shows whether those that are there follow it.
+  // Without the last message that was read, nothing shows whether the remaining ones follow it.
   const cannotTell = missing === sequence && place.time !== null && last_seq > sequence;
   if (missing <= sequence && !cannotTell) return null;
-  // Not from the first that is there, which would be gone too by the time that it is asked for.
+  // Reading does not continue at the first remaining message, which may have expired by then.
   return { why: describeMissing(sequence, missing), next: end, anew: false };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The TCP connection of the client of NATS, without its way to end the process.
+ * The TCP connection of the NATS client, without a bug that ends the process.
  *
  * @module
  */
@@ -15,9 +15,9 @@ import {
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 
 /**
- * The library's transport takes all listeners off a socket that it gives up. If the server has reset the
- * connection just before, nobody listens to the error that follows, and an error to which nobody listens
- * ends the process. A server that refuses a password does that every other time.
+ * The library's transport removes all listeners from a socket that it gives up. If the server has reset the
+ * connection just before, the error event that follows has no listener and ends the process. A server that
+ * refuses a password causes this every other time.
  */
 class CalmTransport extends NodeTransport {
   override async dial(server: { hostname: string; port: number }): Promise<Socket> {

@@ -1,15 +1,15 @@
 /**
- * The form in which batches travel between relays: the payload of one NATS message.
+ * The form in which batches travel between relays. Each batch is the payload of one NATS message.
  *
- * A header (version, origin, number), then the sections; of each its room and its frames. All numbers
- * are big-endian:
+ * A header (version, origin, number) is followed by the sections, each with its room and its frames. All
+ * numbers are big-endian:
  *
  * ```txt
  * header   u8 version (1), u48 origin, u48 number
  * section  u8 bytes of the room, u32 messages, u32 bytes of the frames, room in UTF-8, frames
  * ```
  *
- * Where a message ends is not written: the frames say it, and they have to be checked anyway.
+ * The ends of messages are not stored, because the frames contain them and have to be checked anyway.
  *
  * @module
  */
@@ -21,45 +21,44 @@ export const VERSION = 1;
 
 const HEADER_BYTES = 13, SECTION_BYTES = 9, ROOM_BYTES_MAX = 200;
 
-/** The bytes that a section takes on top of its frames, at most; and the first one with the header. */
+/** The most bytes that a section takes besides its frames, and the same for the first one with the header. */
 export const SECTION_OVERHEAD_BYTES = SECTION_BYTES + ROOM_BYTES_MAX;
 export const OVERHEAD_BYTES = HEADER_BYTES + SECTION_OVERHEAD_BYTES;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** The longest payload of a frame whose length stands in its second byte, and the marks of longer ones. */
+/** The longest payload whose length fits into the second byte of a frame, and the marks of longer ones. */
 const SHORT = 125, U16_FOLLOWS = 126, U64_FOLLOWS = 127;
 
-/** The first byte of the frame of a whole message: FIN, no reserved bit, text or binary (RFC 6455 §5.2). */
+/** The first byte of an unfragmented message: FIN, no reserved bits, text or binary (RFC 6455 §5.2). */
 const TEXT = 0x81, BINARY = 0x82;
 
-/** A batch with what identifies it. */
+/** A batch with its identification. */
 export interface Envelope {
-  /** The process that took the messages in: a random number of 48 bits. */
+  /** The process that accepted the messages: a random number of 48 bits. */
   readonly origin: number;
-  /** The number of the batch among those of its origin, the first is 1. */
+  /** The number of the batch among those of its origin, from 1. */
   readonly number: number;
   /** The messages. */
   readonly batch: Batch;
 }
 
 /**
- * What was found in a payload: a batch, a version that this relay does not know, or nothing that can be
- * read.
+ * The content of a payload: a batch, a version that this relay does not know, or nothing readable.
  */
 export type Reading =
   | { readonly kind: "batch" } & Envelope
   | { readonly kind: "unknown version"; readonly version: number }
   | { readonly kind: "unreadable"; readonly why: string };
 
-/** Makes a number for {@link Envelope.origin}. */
+/** Generates a number for {@link Envelope.origin}. */
 export function randomOrigin(): number {
   const [high, low] = crypto.getRandomValues(new Uint32Array(2));
   return (high & 0xffff) * 2 ** 32 + low;
 }
 
-/** Writes a batch. */
+/** Encodes a batch. */
 export function write({ origin, number, batch }: Envelope): Uint8Array<ArrayBuffer> {
   const rooms = batch.map(({ room }) => encoder.encode(room));
   const bytes = batch.reduce(
@@ -83,11 +82,12 @@ export function write({ origin, number, batch }: Envelope): Uint8Array<ArrayBuff
 }
 
 /**
- * Reads a payload. Frames are not copied. Whatever the payload holds, what comes out as a batch are whole
- * messages in frames that a server may send; that text is UTF-8 was checked by the relay that took it in.
+ * Decodes a payload without copying frames. Whatever the payload holds, a resulting batch consists of
+ * unfragmented messages in frames that a server may send. The relay that accepted the messages has already
+ * checked that text is UTF-8.
  *
- * @param wants Tells which rooms are of use; frames of others are left out, and not even looked at.
- * Default: all.
+ * @param wants Tells whether a room's section is needed. Others are omitted without being checked.
+ * Default: all are needed.
  */
 export function read(
   payload: Uint8Array,
@@ -116,7 +116,7 @@ export function read(
   return { kind: "batch", origin: getUint48(view, 1), number: getUint48(view, 7), batch };
 }
 
-/** Finds where each frame ends; `null` unless they are so many messages, each in one frame of a server. */
+/** Finds where each frame ends; `null` unless there are exactly `messages` valid frames of a server. */
 function findEnds(frames: Uint8Array, messages: number): number[] | null {
   const ends: number[] = [];
   let at = 0;

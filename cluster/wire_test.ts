@@ -15,7 +15,7 @@ const envelope: fc.Arbitrary<Envelope> = fc.record({
     .map((all) => all.map(({ room, messages }) => ({ room, ...framesOf(messages) }))),
 });
 
-/** Batches in a form that can be compared: a view of a buffer is not equal to a copy of it. */
+/** Converts batches to a form that can be compared: a view of a buffer is not equal to a copy of it. */
 const plain = (batch: Batch) => batch.map((each) => ({ ...each, frames: [...each.frames] }));
 
 function readBatch(bytes: Uint8Array): Envelope {
@@ -24,7 +24,7 @@ function readBatch(bytes: Uint8Array): Envelope {
   return reading;
 }
 
-Deno.test("read finds what write has written, and copies no frames", () => {
+Deno.test("read decodes what write has encoded without copying frames", () => {
   fc.assert(fc.property(envelope, (sent) => {
     const bytes = write(sent), reading = readBatch(bytes);
     assertEquals([reading.origin, reading.number], [sent.origin, sent.number]);
@@ -33,14 +33,14 @@ Deno.test("read finds what write has written, and copies no frames", () => {
   }));
 });
 
-Deno.test("read finds messages of every length that frames write differently", () => {
+Deno.test("read decodes messages of every kind of length that frames have", () => {
   const messages = [0, 125, 126, 65535, 65536].map((length) => new Uint8Array(length));
   const batch = [{ room: "/", ...framesOf(messages) }];
   const reading = readBatch(write({ origin: 1, number: 1, batch }));
   assertEquals(reading.batch[0].ends, batch[0].ends);
 });
 
-Deno.test("read takes any bytes, and what it takes for a batch can be sent to clients", () => {
+Deno.test("read accepts any bytes, and every batch that it returns can be sent to clients", () => {
   const random = fc.uint8Array({ maxLength: 100 });
   const versioned = random.map((rest) => new Uint8Array([VERSION, ...rest]));
   const mutated = fc.tuple(envelope, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }))
@@ -65,7 +65,7 @@ Deno.test("read takes any bytes, and what it takes for a batch can be sent to cl
   assertEquals([...kinds].sort(), ["batch", "unknown version", "unreadable"]);
 });
 
-/** Reads frames as a client does (RFC 6455 §5.2), and compares the ends. */
+/** Reads frames like a client (RFC 6455 §5.2), and compares the ends. */
 function assertSendable({ frames, ends }: Batch[number]): void {
   let at = 0;
   for (const end of ends) {
@@ -111,7 +111,7 @@ const WRONG: Record<string, [why: string, bytes: Uint8Array]> = {
   ],
 };
 for (const [what, [why, bytes]] of Object.entries(WRONG)) {
-  Deno.test(`read does not take ${what} for a batch`, () => {
+  Deno.test(`read does not mistake ${what} for a batch`, () => {
     assertEquals(read(bytes), { kind: "unreadable", why });
   });
 }
@@ -122,7 +122,7 @@ function changed(at: number, value: number): Uint8Array {
   return bytes;
 }
 
-Deno.test("read tells a version that it does not know from garbage", () => {
+Deno.test("read distinguishes an unknown version from garbage", () => {
   assertEquals(read(changed(0, 2)), { kind: "unknown version", version: 2 });
   assertEquals(read(new Uint8Array([255])), { kind: "unknown version", version: 255 });
 });
@@ -133,7 +133,7 @@ Deno.test("a batch with one section is no longer than its frames and the overhea
   assertEquals(bytes.length, frames.length + OVERHEAD_BYTES);
 });
 
-Deno.test("randomOrigin makes whole numbers of 48 bits that differ", () => {
+Deno.test("randomOrigin generates different integers of 48 bits", () => {
   const all = Array.from({ length: 1000 }, randomOrigin);
   assertEquals(new Set(all).size, all.length);
   assert(all.every((each) => Number.isInteger(each) && each >= 0 && each < 2 ** 48));
