@@ -1,8 +1,8 @@
 /**
- * Accidents that happen to a cluster at random while clients come, talk and go, and the check that each of
- * them heard a piece of one order.
+ * Random accidents of a cluster while clients join, talk and leave, and the check that each client received
+ * a contiguous part of one order.
  *
- * By hand, for so many seconds: `deno run -A testing/accidents.ts 60`.
+ * To run it by hand for 60 seconds: `deno run -A testing/accidents.ts 60`.
  *
  * @module
  */
@@ -12,29 +12,29 @@ import { Program } from "./program.ts";
 import { Talker } from "./talk.ts";
 import { bounded, sleep, until } from "./wait.ts";
 
-/** How a storm goes. */
+/** The options of {@link storm}. */
 export interface StormOptions {
-  /** How long accidents happen. */
+  /** How long accidents happen, in seconds. */
   readonly seconds: number;
-  /** How many relays there are. Default: 3. */
+  /** The number of relays. Default: 3. */
   readonly relays?: number;
-  /** Keys of the configuration in the environment's form. Default: none. */
+  /** Configuration keys as environment variables. Default: none. */
   readonly env?: Record<string, string>;
 }
 
-/** What a storm showed. */
+/** The result of {@link storm}. */
 export interface StormReport {
-  /** What happened, with the time in seconds. */
+  /** The accidents, with the time of each in seconds. */
   readonly accidents: string[];
-  /** How many clients there were. */
+  /** The number of clients. */
   readonly clients: number;
-  /** How many messages the cluster passed on. */
+  /** The number of messages that the cluster relayed. */
   readonly messages: number;
   /** How many connections ended with each code. */
   readonly codes: Record<string, number>;
 }
 
-/** How many clients there are about. */
+/** The approximate number of clients at any time. */
 const CLIENTS = 24;
 
 const TALK_MILLISECONDS = 40;
@@ -44,10 +44,13 @@ const TRANSPORTS = ["ws", "native", "ws"];
 const between = (low: number, high: number) => low + Math.random() * (high - low);
 const oneOf = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)];
 
-/** The codes with which a relay may end a connection. 0: it was killed, or `native` and still sending. */
+/**
+ * The codes with which a connection may end. The code is 0 if the relay was killed, or if the client was still
+ * sending to a relay on `native`.
+ */
 const CODES = [0, 1001, 1005, 1006, 1012, 1013];
 
-/** One relay after the other at one place. */
+/** A place that is taken by one relay after another. */
 class Site implements AsyncDisposable {
   readonly wire: Wire;
   readonly #env: Record<string, string>;
@@ -62,12 +65,12 @@ class Site implements AsyncDisposable {
     };
   }
 
-  /** The relay that is there; `null` between two. */
+  /** The current relay; `null` between two relays. */
   get relay(): Program | null {
     return this.#program;
   }
 
-  /** Starts a relay, however often it takes. */
+  /** Starts a relay, with as many attempts as that takes. */
   async start(): Promise<void> {
     for (let attempts = 1;; attempts++) {
       try {
@@ -93,10 +96,10 @@ class Site implements AsyncDisposable {
   }
 }
 
-/** What a stream in memory does not survive. */
+/** The accidents that a stream in memory does not survive. */
 const KILLED = "NATS is killed", RESTARTED = "NATS is restarted";
 
-/** What may happen, to which part, and how it is over. */
+/** An accident, its name, and the part of the cluster that it affects. */
 type Accident = readonly [part: object, name: string, happen: () => Promise<void>];
 
 function accidentsOf(nats: NatsServer, sites: readonly Site[]): Accident[] {
@@ -138,16 +141,16 @@ function accidentsOf(nats: NatsServer, sites: readonly Site[]): Accident[] {
   ];
 }
 
-/** A client, and how many streams there had been when it joined. */
+/** A client and the number of streams up to the time when it joined. */
 interface Visit {
   readonly talker: Talker;
   readonly epoch: number;
 }
 
-/** Clients that come and go at random. */
+/** Clients that join and leave at random. */
 class Comers implements AsyncDisposable {
   readonly all: Visit[] = [];
-  /** How many streams there have been. */
+  /** The number of streams so far. */
   epoch = 0;
   readonly #sites: readonly Site[];
   readonly #joining = new Set<Promise<void>>();
@@ -164,7 +167,7 @@ class Comers implements AsyncDisposable {
     return this.all.map(({ talker }) => talker).filter(({ closed }) => closed === null);
   }
 
-  /** Lets nobody come or go any more, and all fall silent. */
+  /** Stops all joining, leaving and talking. */
   async stop(): Promise<void> {
     this.#coming = false;
     await this.#run;
@@ -193,7 +196,7 @@ class Comers implements AsyncDisposable {
       this.all.push({ talker, epoch: this.epoch });
       if (this.#coming && Math.random() < 0.7) talker.talk(TALK_MILLISECONDS);
     } catch {
-      // It is not there, or admits nobody.
+      // The relay is down or admits no clients.
     }
   }
 
@@ -204,10 +207,10 @@ class Comers implements AsyncDisposable {
 }
 
 /**
- * Lets accidents happen.
+ * Causes accidents and checks the messages that clients receive.
  *
- * @throws {Error} If a client did not hear a piece of the one order, or not all in the end; the message says
- * who, what, and what had happened.
+ * @throws {Error} If a client did not receive a contiguous part of one order, or misses messages at the end.
+ * The message names the client, the messages and the accidents.
  */
 export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Promise<StormReport> {
   const accidents: string[] = [];
@@ -230,7 +233,7 @@ export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Pr
   const started = performance.now();
   const possible = accidentsOf(nats, sites), hit = new Set<object>();
 
-  /** Lets one accident happen after the other; no two hit the same part at a time. */
+  /** Causes one accident after another, but never two at a time for the same part. */
   async function rage(): Promise<void> {
     while (performance.now() - started < seconds * 1000) {
       await sleep(between(0, 1.5));
@@ -250,7 +253,7 @@ export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Pr
 
   try {
     await comers.stop();
-    // A batch of those that are sent away may be lost if the stream does not hold it longer than they wait.
+    // If the retention is not longer than the patience, a batch of disconnected clients may be lost.
     await settle(sites, comers, common.RELAY_CLUSTER_RETENTION_SECONDS !== "120");
   } catch (error) {
     const logs = sites.map(({ relay }) => relay?.log.map(({ message }) => message).join("\n"));
@@ -265,7 +268,7 @@ export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Pr
   return { accidents, clients: comers.all.length, messages: heard.size, codes };
 }
 
-/** Checks that all clients receive everything, and that no client ever received something else. */
+/** Checks that all clients receive all messages, and that none has ever received anything else. */
 async function settle(
   sites: readonly Site[],
   comers: Comers,
@@ -300,8 +303,10 @@ export class OneOrder {
   readonly #previous = new Map<string, string>();
 
   /**
-   * Adds what one client heard, and says what is wrong with it; `null` if it can be a piece of the order:
-   * whatever another heard behind a message, it heard behind it. What is wrong is not added.
+   * Adds the messages that one client received, unless they contradict the order. In one order, the same
+   * message follows a given one for all clients.
+   *
+   * @returns A description of the contradiction; `null` if there is none.
    */
   add(list: readonly string[]): string | null {
     if (new Set(list).size < list.length) return "something was heard twice";
@@ -320,7 +325,7 @@ export class OneOrder {
   }
 }
 
-/** Says which sender's messages one client received mixed up or incompletely; `null` if there is none. */
+/** Finds a sender whose messages one client received incompletely or out of order; `null` for none. */
 export function findHole(list: readonly string[], mayLack: (sender: string) => boolean) {
   const last = new Map<string, number>();
   for (const message of list) {
@@ -336,8 +341,9 @@ export function findHole(list: readonly string[], mayLack: (sender: string) => b
 }
 
 /**
- * Sees that everybody heard a piece of one order. When the stream is created again, a new order begins, which
- * may repeat what nobody knows to have been in the old one; who joined at that time may still hear the old.
+ * Checks that every client received a contiguous part of one order. A new order begins when the stream is
+ * created again. It may repeat messages that are not known to have been in the old one. A client that joined
+ * at that time may still receive the old one.
  */
 function findContradiction(all: readonly Visit[], mayLack: boolean): string | null {
   const gone = new Set(

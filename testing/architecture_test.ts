@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ROOT } from "./program.ts";
 
-/** The parts of the project that each part may import, itself aside; a part is a folder, its door, or both. */
+/** The other parts that each part of the project may import. A part is a folder, its door, or both. */
 const RULES: Readonly<Record<string, readonly string[]>> = {
   main: ["relay", "transport", "admission", "config", "lib"],
   relay: ["transport", "metrics", "admission", "cluster", "hub", "config", "lib"],
@@ -17,7 +17,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
 /** The parts whose folder is imported from outside only through the file of the same name at the root. */
 const BEHIND_DOORS = ["hub", "config", "metrics"];
 
-/** Modules that are loaded where they are used, by a path that Deno does not see. */
+/** Modules that are imported only when they are used, by a path that Deno does not see. */
 const LOADED_LATE = ["cluster/nats.ts", "admission/signed_tokens.ts"];
 
 interface Dependency {
@@ -44,7 +44,7 @@ Deno.test("modules import only what the rules allow, and the hub imports no pack
     for (const { code, type } of dependencies) {
       const target = (code ?? type)?.specifier ?? "";
       const imported = target.startsWith(base) ? target.slice(base.length) : null;
-      if (imported?.endsWith(".html")) continue; // Text is no module.
+      if (imported?.endsWith(".html")) continue; // Text is not a module.
       const other = imported === null ? null : partOf(imported);
       const inside = other !== null && BEHIND_DOORS.includes(other) && imported !== `${other}.ts`;
       const allowed = other === null

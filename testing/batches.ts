@@ -1,5 +1,5 @@
 /**
- * Batches of messages as relays hand them to each other.
+ * Batches of messages in the form that relays exchange.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import type { Batch, Section } from "../hub.ts";
 import { frame, OPCODE } from "./raw_client.ts";
 
-/** Builds the frames of messages as a server sends them, and says where each ends. */
+/** Builds the frames of messages as a server sends them, with the offset at which each ends. */
 export function framesOf(messages: readonly (string | Uint8Array)[]): Omit<Section, "room"> {
   const frames = messages.map((message) => {
     const opcode = typeof message === "string" ? OPCODE.text : OPCODE.binary;
@@ -23,7 +23,7 @@ export function batchOf(messages: readonly (string | Uint8Array)[], room = "/"):
   return [{ room, ...framesOf(messages) }];
 }
 
-/** Reads short messages of text out of the sections of a batch. */
+/** Reads short text messages from the sections of a batch. */
 export function textsOf(batch: Batch): string[] {
   return batch.flatMap(({ frames, ends }) =>
     ends.map((end, i) => {

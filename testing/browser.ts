@@ -10,13 +10,13 @@ import { type BrowserContextOptions, chromium, type Locator, type Page } from "p
 
 export type { Locator, Page };
 
-/** Opens a page for a visitor of its own. No two of them share cookies or stored values. */
+/** Opens a page as a new visitor, who shares no cookies or stored values with others. */
 export type Open = (url: string, visitor?: BrowserContextOptions) => Promise<Page>;
 
-/** Where Debian's package `chromium` puts it. */
+/** The path of Chromium in Debian's package `chromium`. */
 const EXECUTABLE = "/usr/bin/chromium";
 
-// It connects only to the test's own servers. There is no sandbox, because the checks may run as root.
+// The browser connects only to the test's own servers. It has no sandbox because the checks may run as root.
 const ARGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -27,12 +27,12 @@ const ARGS = [
   "--disable-sync",
 ];
 
-/** Bounds every wait of a page for something. */
+/** The bound of every wait in a page. */
 const BOUND_MS = 30_000;
 
 /**
- * Declares a test with a headless Chromium of its own. It fails if a page throws an error that the page does not
- * catch. Without Chromium it says that it is skipped.
+ * Declares a test with a headless Chromium of its own. The test fails if a page has an uncaught error.
+ * Without Chromium, it is skipped with a message.
  */
 export function browserTest(name: string, test: (open: Open) => Promise<void>): void {
   Deno.test(name, async () => {
@@ -54,7 +54,7 @@ export function browserTest(name: string, test: (open: Open) => Promise<void>): 
   });
 }
 
-/** Lists the barriers that axe-core finds for people who see little or use no mouse. */
+/** Lists the accessibility barriers that axe-core finds in a page. */
 export async function barriers(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate("axe.run()") as AxeResults;

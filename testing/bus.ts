@@ -17,9 +17,9 @@ export function clusterSettings(changes: Partial<ClusterSettings>): ClusterSetti
   return { ...DEFAULT_CONFIG.cluster, ...changes };
 }
 
-/** What a listener was told: `batch text`, `lost why` or `state name`. */
+/** One call of a listener. */
 export interface Told {
-  /** Which kind it is. */
+  /** The kind of the call. */
   readonly kind: "batch" | "lost" | "state";
   /** The texts of the batch, the reason, or the state. */
   readonly text: string;
@@ -27,13 +27,13 @@ export interface Told {
   readonly own: boolean;
 }
 
-/** A bus and its records; disposing of it stops it. */
+/** A bus that records the calls of its listener. Disposing of it stops the bus. */
 export class Speaker implements BusListener, AsyncDisposable {
-  /** All that was told, in order. */
+  /** All calls, in order. */
   readonly told: Told[] = [];
   /** The bus. */
   readonly bus: Bus;
-  /** Its name, the beginning of all that it says. */
+  /** Its name, with which all its messages begin. */
   readonly name: string;
   #said = 0;
   #waiting: PromiseWithResolvers<void> | null = null;
@@ -46,7 +46,7 @@ export class Speaker implements BusListener, AsyncDisposable {
     this.name = name;
   }
 
-  /** Connects, and begins to listen. */
+  /** Connects and starts listening. */
   static async start(name: string, settings: Partial<ClusterSettings>): Promise<Speaker> {
     const speaker = new Speaker(await connectBus(clusterSettings(settings), 0), name);
     speaker.bus.start(speaker);
@@ -68,12 +68,12 @@ export class Speaker implements BusListener, AsyncDisposable {
     return this.told.slice(at + 1).filter(({ kind }) => kind === "batch").map(({ text }) => text);
   }
 
-  /** What was told of a kind. */
+  /** Returns the texts of all calls of a kind. */
   all(kind: Told["kind"]): string[] {
     return this.told.filter((each) => each.kind === kind).map(({ text }) => text);
   }
 
-  /** Says one thing, and waits until it is there. */
+  /** Sends a message and waits until it is delivered. */
   async say(text = `${this.name}${++this.#said}`): Promise<string> {
     this.#waiting = Promise.withResolvers();
     this.bus.append(batchOf([text]));
@@ -81,7 +81,7 @@ export class Speaker implements BusListener, AsyncDisposable {
     return text;
   }
 
-  /** Says one thing after the other until {@link hush}. */
+  /** Sends one message after another until {@link hush}. */
   chatter(): void {
     this.#talking = true;
     this.#talk = (async () => {
@@ -89,7 +89,7 @@ export class Speaker implements BusListener, AsyncDisposable {
     })();
   }
 
-  /** Stops chattering, and returns the last that was said. */
+  /** Stops sending and returns the last message. */
   async hush(): Promise<string> {
     this.#talking = false;
     await bounded(this.#talk, `${this.name} to hear itself`);
@@ -112,17 +112,17 @@ export class Speaker implements BusListener, AsyncDisposable {
     this.told.push({ kind: "lost", text: why, own: false });
   }
 
-  /** Waits until something was heard. */
+  /** Waits until a message is delivered. */
   async hears(text: string): Promise<void> {
     await until(() => this.told.some((each) => each.text === text), `${this.name} to hear ${text}`);
   }
 
-  /** Waits until it was told so often of a loss. */
+  /** Waits until a number of losses were reported. */
   async loses(times = 1): Promise<void> {
     await until(() => this.all("lost").length >= times, `${this.name} to lose something`);
   }
 
-  /** Sees that nothing has written over frames that were delivered. */
+  /** Asserts that delivered frames were not overwritten. */
   assertUnchanged(): void {
     for (const [batch, text] of this.#frames) assert(textsOf(batch).join(" ") === text);
   }
@@ -134,10 +134,11 @@ export class Speaker implements BusListener, AsyncDisposable {
 }
 
 /**
- * Says what is wrong with what several listeners heard, each from some point on and without a loss; `null`
- * if it is parts of one order, without a repetition, and each speaker's own order is kept.
+ * Describes how the messages of several listeners contradict one order, given that each listened from some
+ * point on without a loss. Returns `null` if they are parts of one order without repetitions that keeps each
+ * speaker's own order.
  *
- * @param mayLack The speakers of which something may never have been in the order.
+ * @param mayLack The names of speakers that may have messages that never were in the order.
  */
 export function findDisorder(
   heard: readonly (readonly string[])[],

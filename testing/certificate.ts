@@ -1,18 +1,18 @@
 /**
- * Certificates for tests, made with the openssl command.
+ * Certificates for tests, created with the openssl command.
  *
  * @module
  */
 
 /** The files of one certificate. */
 export interface CertificateFiles {
-  /** The certificate, PEM. */
+  /** The path of the certificate in PEM form. */
   cert_file: string;
-  /** Its private key, PEM. */
+  /** The path of its private key in PEM form. */
   key_file: string;
 }
 
-/** Makes a self-signed certificate for localhost and 127.0.0.1 in a directory. */
+/** Creates a self-signed certificate for localhost and 127.0.0.1 in a directory. */
 export async function makeCertificate(
   directory: string,
   name: string,

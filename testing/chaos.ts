@@ -1,6 +1,6 @@
 /**
- * The chaos: clients that misbehave in every way come and go around ten that do not.
- * `deno task chaos [SECONDS]`, a minute on each transport by default.
+ * The chaos test: clients that misbehave in every way join and leave, next to ten that behave well.
+ * Run it with `deno task chaos [SECONDS]`. The default is one minute per transport.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import { frame, handshake, OPCODE, RawClient } from "./raw_client.ts";
 import { scrape } from "./scrape.ts";
 import { sleep, until } from "./wait.ts";
 
-/** What a chaos showed; times in milliseconds, memory in bytes. */
+/** The result of {@link chaos}. Times are in milliseconds, memory is in bytes. */
 export interface ChaosReport {
-  /** How often each kind of misbehaviour was acted out. */
+  /** How often each kind of misbehaviour occurred. */
   acts: Record<string, number>;
-  /** How many messages each of the ten received: all, in one order. */
+  /** How many messages each of the ten clients received: all, in one order. */
   messages: number;
-  /** How long the ten's messages took, 99 % of them. */
+  /** The 99th percentile of the ten clients' latencies. */
   p99: number;
-  /** The same for ten clients of another relay, where nobody misbehaves: what of it is the machine's. */
+  /** The same for ten clients of a relay without misbehaving clients, which shows the machine's share. */
   calmP99: number;
-  /** Resident memory after a short warm-up and at the end, garbage collected. */
+  /** Resident memory after a short warm-up and at the end, after garbage collections. */
   memory: [before: number, after: number];
-  /** What was evicted, by reason. */
+  /** The number of evictions by reason. */
   evictions: Record<string, number>;
 }
 
@@ -50,7 +50,7 @@ const between = (low: number, high: number) => low + Math.random() * (high - low
 const percentile = (values: number[], part: number) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * part)];
 
-/** One of the ten clients that talk all the time and remember what they received. */
+/** One of the ten clients that talk all the time and remember the messages they receive. */
 class Witness {
   readonly latencies: number[] = [];
   readonly #client: RawClient;
@@ -84,12 +84,12 @@ class Witness {
     this.#client.send(frame(OPCODE.text, message));
   }
 
-  /** How many of its own messages have not come back. */
+  /** The number of its own messages that have not come back. */
   get missing(): number {
     return this.#said - (this.#next.get(this.#name) ?? 0);
   }
 
-  /** Everything that it heard, in short. */
+  /** Summarizes the messages that it received. */
   summary() {
     return {
       heard: this.#heard,
@@ -113,7 +113,7 @@ async function joinWitnesses(relay: Program): Promise<Witness[]> {
 
 type Act = (relay: Program) => Promise<void>;
 
-/** An act of a client that has joined; it ignores what arrives. */
+/** Makes an act of a client that has joined and ignores incoming messages. */
 function joined(act: (client: RawClient) => Promise<unknown> | unknown): Act {
   return async (relay) => {
     using client = await RawClient.join(relay);
@@ -125,7 +125,7 @@ function joined(act: (client: RawClient) => Promise<unknown> | unknown): Act {
 
 const hello = () => frame(OPCODE.text, `hello ${Math.random()}`);
 
-/** The ways to misbehave, and how often each is chosen in relation to the others. */
+/** The ways to misbehave, each with its relative frequency. */
 const ACTS: Record<string, [weight: number, act: Act]> = {
   closeFrame: [
     4,
@@ -194,9 +194,9 @@ function choose(): string {
 }
 
 /**
- * Runs a chaos around a relay of its own.
+ * Runs the chaos test against a new relay.
  *
- * @throws {Error} If one of the ten lost anything, or waited too long, or a number does not add up.
+ * @throws {Error} If one of the ten clients lost a message or waited too long, or if a number is wrong.
  */
 export async function chaos(
   transport: "native" | "ws",
@@ -221,7 +221,7 @@ export async function chaos(
   const torment = async (seconds: number) => {
     const deadline = performance.now() + seconds * 1000;
     await Promise.all(Array.from({ length: clients }, async () => {
-      await sleep(between(0, 1.5)); // Or all begin as one.
+      await sleep(between(0, 1.5)); // So that they do not all start at once.
       while (performance.now() < deadline) {
         const name = choose();
         acts[name] = (acts[name] ?? 0) + 1;
@@ -234,7 +234,7 @@ export async function chaos(
   };
   let before = 0, after = 0, p99 = 0, calmP99 = 0;
   try {
-    await torment(WARM_UP_SECONDS); // The first peak leaves holes in the C library's heap, for good.
+    await torment(WARM_UP_SECONDS); // The first peak fragments the C library's heap.
     before = await memory();
     for (const { latencies } of [...witnesses, ...elsewhere]) latencies.length = 0;
     await torment(seconds);

@@ -1,5 +1,5 @@
 /**
- * The chat page in a browser, as a visitor uses it.
+ * Actions of a visitor of the chat page in a browser.
  *
  * @module
  */
@@ -7,10 +7,10 @@
 import type { Open, Page } from "./browser.ts";
 import { ROOT } from "./program.ts";
 
-/** Where the page is: on disk, as a newcomer opens it. */
+/** The URL of the page on disk, where a new user would open it. */
 export const CHAT = `file://${ROOT}examples/chat.html`;
 
-/** The values that a visitor fills in; the others keep what the page proposes. */
+/** The values that a visitor fills in. Other fields keep their defaults. */
 export interface Visit {
   /** The address of the relay. */
   url: string;
@@ -20,11 +20,11 @@ export interface Visit {
   name?: string;
   /** The token. Default: none. */
   token?: string;
-  /** What kind of browser the visitor has. */
+  /** The options of the visitor's browser. */
   visitor?: Parameters<Open>[1];
 }
 
-/** Opens the page, fills in its first form and sends it. */
+/** Opens the page, fills in its first form and submits it. */
 export async function enter(open: Open, visit: Visit): Promise<Page> {
   const page = await open(CHAT, visit.visitor);
   await page.getByLabel("Server").fill(visit.url);
@@ -42,7 +42,7 @@ export async function join(open: Open, visit: Visit): Promise<Page> {
   return page;
 }
 
-/** Waits until the line that says how the connection is has certain words. */
+/** Waits until the line about the state of the connection contains certain words. */
 export async function saysState(page: Page, words: string): Promise<void> {
   await page.getByRole("status").getByText(words).waitFor();
 }

@@ -6,10 +6,10 @@
 
 import { bounded, Inbox } from "./wait.ts";
 
-/** A message as the client received it. */
+/** A received message. */
 export type Received = string | Uint8Array;
 
-/** How a connection ended. */
+/** The end of a connection. */
 export interface Closed {
   /** The close code. */
   code: number;
@@ -17,7 +17,7 @@ export interface Closed {
   reason: string;
 }
 
-/** One open WebSocket; disposing of it closes it and waits for that. */
+/** An open WebSocket. Disposing of it closes it and waits for the end. */
 export class Client implements AsyncDisposable {
   /** Resolves when the connection has ended. */
   readonly closed: Promise<Closed>;
@@ -35,7 +35,7 @@ export class Client implements AsyncDisposable {
     });
   }
 
-  /** Connects, or rejects if the relay refuses. */
+  /** Connects, and rejects if the relay refuses the client. */
   static async connect(url: string, options?: WebSocketOptions): Promise<Client> {
     const path = pathOf(url);
     using unix = path === null
@@ -54,7 +54,7 @@ export class Client implements AsyncDisposable {
     return client;
   }
 
-  /** Tells how many messages have arrived and not been taken. */
+  /** The number of messages that have arrived and were not taken yet. */
   get waiting(): number {
     return this.#inbox.size;
   }
@@ -64,7 +64,7 @@ export class Client implements AsyncDisposable {
     this.#socket.send(message);
   }
 
-  /** Hands over each message that is yet to arrive, instead of keeping it for {@link next}. */
+  /** Passes each later message to a function instead of keeping it for {@link next}. */
   listen(take: (message: Received) => void): void {
     this.#socket.onmessage = ({ data }) => {
       take(typeof data === "string" ? data : new Uint8Array(data));
@@ -83,7 +83,7 @@ export class Client implements AsyncDisposable {
     return messages;
   }
 
-  /** Closes the connection and waits until the relay has agreed. */
+  /** Closes the connection and waits for the relay's close frame. */
   async close(code?: number, reason?: string): Promise<Closed> {
     this.#socket.close(code, reason);
     return await bounded(this.closed, "the end of a connection");
@@ -94,7 +94,7 @@ export class Client implements AsyncDisposable {
   }
 }
 
-/** Finds the path of a Unix socket in a relay's URL; `null` where it listens on a port. */
+/** Finds the path of a Unix socket in a relay's URL; `null` if the relay listens on a port. */
 export function pathOf(url: string): string | null {
   return /^ws\+unix:(.*):\/$/.exec(url)?.[1] ?? null;
 }
@@ -104,7 +104,7 @@ export function connect(relay: { url: string }, options?: WebSocketOptions): Pro
   return Client.connect(relay.url, options);
 }
 
-/** Names a room of a relay by a URL, for all that connects to one. */
+/** Makes the URL of a room of a relay. */
 export function roomOf({ url }: { url: string }, path: string): { url: string } {
   return { url: new URL(path, url).href };
 }
@@ -114,7 +114,7 @@ export function connectAll(relay: { url: string }, count: number): Promise<Clien
   return Promise.all(Array.from({ length: count }, () => connect(relay)));
 }
 
-/** Closes clients, those that are closed already included. */
+/** Closes clients. Some may be closed already. */
 export async function closeAll(clients: Iterable<Client>): Promise<void> {
   await Promise.all(Array.from(clients, (client) => client.close()));
 }

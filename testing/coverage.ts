@@ -1,12 +1,12 @@
 /**
- * Fails if the tests reach too few lines of the core; run after `deno test --coverage`.
+ * Fails if the tests reach too few lines of the core. Run it after `deno test --coverage`.
  *
  * @module
  */
 
 import { ROOT } from "./program.ts";
 
-/** The parts of the core: each a file at the root, together with the folder of the same name. */
+/** The parts of the core. Each is a file at the root together with the folder of the same name. */
 const CORE = ["hub", "config", "relay", "metrics"];
 const WANTED_PERCENT = 95;
 

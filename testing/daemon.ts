@@ -1,12 +1,12 @@
 /**
- * Servers of other people that work with the relay: proxies, Prometheus.
+ * Other servers that work with the relay, such as proxies and Prometheus.
  *
  * @module
  */
 
 import { bounded, until } from "./wait.ts";
 
-/** Tells whether a command is installed; if not, logs that the test is skipped, and which package is missing. */
+/** Tells whether a command is installed. If not, logs the skipped test and the missing package. */
 export async function has(command: string, debianPackage: string): Promise<boolean> {
   const { success } = await new Deno.Command("sh", { args: ["-c", `command -v ${command}`] })
     .output();
@@ -24,9 +24,9 @@ export function freePort(): number {
   return listener.addr.port;
 }
 
-/** A server in a process of its own; disposing of it ends it. */
+/** A server in a process of its own. Disposing of it ends the process. */
 export class Daemon implements AsyncDisposable {
-  /** What it has written to standard error. */
+  /** Its standard error so far. */
   stderr = "";
   readonly #child: Deno.ChildProcess;
   readonly #drained: Promise<void>;
@@ -71,7 +71,7 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
-/** Tells whether something accepts connections at a port on loopback. */
+/** Tells whether a server accepts connections at a port on loopback. */
 export async function accepts(port: number): Promise<boolean> {
   try {
     (await Deno.connect({ hostname: "127.0.0.1", port })).close();

@@ -1,5 +1,5 @@
 /**
- * Messages that are written as they are, for tests of the hub alone.
+ * Messages that are written without an encoding, for tests of the hub alone.
  *
  * @module
  */

@@ -6,26 +6,26 @@
 
 import type { Connection, Ending, Replay } from "../hub.ts";
 
-/** Stands in for a socket: the one thing that real ones cannot do is to have a given backlog. */
+/** A stand-in for a socket. Unlike a real one, it can have a given backlog. */
 export class FakeConnection<Data = string> implements Connection<Data> {
-  /** What was written to it. */
+  /** The data that was written to it. */
   readonly heard: Data[] = [];
-  /** Why the hub has ended it. */
+  /** The causes for which the hub has ended it. */
   readonly closes: Ending[] = [];
   /** The room that it is in. */
   readonly room: string;
-  /** What it wants to hear first. */
+  /** The history that it asks for. */
   replay: Replay | null = null;
   /** Whether it may send messages. */
   mayTalk = true;
-  /** When its membership ends. */
+  /** When its membership expires, in milliseconds of Unix time. */
   expires = Infinity;
-  /** The backlog that it claims to have. */
+  /** The backlog that it reports, in bytes. */
   held = 0;
   /** Its name in the logs. */
   readonly peer: string;
 
-  /** Makes a connection without a backlog. */
+  /** Creates a connection without a backlog. */
   constructor(peer: string, room = "/") {
     this.peer = peer;
     this.room = room;
@@ -50,9 +50,9 @@ export class FakeConnection<Data = string> implements Connection<Data> {
   terminate(): void {}
 }
 
-/** A connection that counts and discards what is written to it, for measurements. */
+/** A connection that counts and discards written data, for measurements. */
 export class ForgetfulConnection extends FakeConnection {
-  /** How many characters were written to it. */
+  /** The number of characters that were written to it. */
   written = 0;
 
   override write(data: string): void {

@@ -1,13 +1,13 @@
 /**
- * Makes a relay's V8 collect its garbage, which it otherwise does when it likes; what memory is in use
- * after that has not been let go of.
+ * Garbage collection in a relay at a known time, so that memory which is still in use afterwards is
+ * really needed or leaked.
  *
  * @module
  */
 
 import { bounded, until } from "./wait.ts";
 
-/** The flag with which a relay has to be started. */
+/** The flag that a relay has to be started with. */
 export const INSPECT = "--inspect=127.0.0.1:0";
 
 /** Collects the garbage of a relay, over the Chrome DevTools Protocol. */

@@ -1,5 +1,5 @@
 /**
- * What a hub must do, in lists: the model that the property test of the hub compares it with.
+ * A model of the hub that consists of simple lists. The hub's property test compares both.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export const POLICY: fc.Arbitrary<Policy> = fc.record({
 /** The backlog over which a member is slow. */
 export const MAX_BACKLOG_BYTES = 100;
 
-/** What can happen to a hub. Members are numbered in the order in which they join, and stay so. */
+/** The events that can happen to a hub. Members are numbered in the order in which they join. */
 export interface Subject {
   /** A client joins. */
   join(): void;
@@ -27,9 +27,9 @@ export interface Subject {
   send(who: number, message: string): void;
   /** A member leaves, perhaps not for the first time. */
   leave(who: number, cause: Cause): void;
-  /** From now on a member has this backlog. */
+  /** A member has this backlog from now on. */
   hold(who: number, bytes: number): void;
-  /** The turn ends, and all that is queued is sent. */
+  /** The turn ends, and all queued messages are sent. */
   turn(): void | Promise<void>;
   /** Returns its state. */
   outcome(): Outcome;
@@ -37,19 +37,19 @@ export interface Subject {
 
 /** The state of a hub. */
 export interface Outcome {
-  /** What each member, those that have left included, has heard, and for which causes it left: one at most. */
+  /** The messages that each present or former member received, and its causes for leaving (at most one). */
   members: { heard: string[]; causes: Cause[] }[];
-  /** How many members there are. */
+  /** The number of members. */
   connected: number;
-  /** How many messages were taken in. */
+  /** The number of accepted messages. */
   messages: number;
-  /** How many messages were handed to a member. */
+  /** The number of messages handed to a member. */
   deliveries: number;
-  /** How many were skipped for a slow one. */
+  /** The number of messages skipped for a slow member. */
   dropped: number;
 }
 
-/** One event; `who` counts round the members that have joined so far. */
+/** One event. `who` is taken modulo the number of members that have joined so far. */
 export type Step =
   | { do: "join" }
   | { do: "turn" }
@@ -61,7 +61,7 @@ const who = fc.nat(9);
 const bytes = fc.constantFrom(0, 0, 1, MAX_BACKLOG_BYTES, 2 * MAX_BACKLOG_BYTES);
 const cause = fc.constantFrom<Cause>("closed", "error", "idle");
 
-/** Any things that happen one after the other. */
+/** Any sequence of events. */
 export const STEPS: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
     { weight: 2, arbitrary: fc.constant<Step>({ do: "join" }) },
@@ -73,7 +73,7 @@ export const STEPS: fc.Arbitrary<Step[]> = fc.array(
   { maxLength: 80, size: "max" },
 );
 
-/** Lets the same things happen to each subject, then a last turn end; calls back after each of them. */
+/** Applies the same events and a final end of turn to all subjects, with a callback after each event. */
 export async function perform(
   steps: readonly Step[],
   subjects: readonly Subject[],
@@ -114,7 +114,7 @@ class ModelMember {
 
 /** The model of a hub. */
 export class HubModel implements Subject {
-  /** How many messages their own senders did not hear. */
+  /** The number of messages that were not sent back to their senders. */
   unechoed = 0;
   readonly #policy: Policy;
   readonly #members: ModelMember[] = [];
@@ -122,7 +122,7 @@ export class HubModel implements Subject {
   #messages = 0;
   #dropped = 0;
 
-  /** Makes the model of a hub without members. */
+  /** Creates the model of a hub without members. */
   constructor(policy: Policy) {
     this.#policy = policy;
   }
@@ -147,7 +147,7 @@ export class HubModel implements Subject {
   }
 
   turn(): void {
-    if (this.#queue.length === 0) return; // Nobody is judged while there is nothing to send.
+    if (this.#queue.length === 0) return; // No member is judged while there is nothing to send.
     for (const member of this.#present) this.#judge(member);
     for (const member of this.#present) this.#deliver(member);
     this.#queue = [];
@@ -171,7 +171,7 @@ export class HubModel implements Subject {
     return this.#members.filter(({ cause }) => cause === null);
   }
 
-  /** Finds a member slow whose backlog is over the limit. */
+  /** Treats a member as slow if its backlog is over the limit. */
   #judge(member: ModelMember): void {
     member.behind = member.held > MAX_BACKLOG_BYTES;
     if (member.behind && this.#policy.slowClient === "disconnect") member.cause = "slow";

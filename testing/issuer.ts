@@ -6,21 +6,21 @@
 
 import { exportJWK, generateKeyPair, generateSecret, type JWK, SignJWT } from "jose";
 
-/** What a token says. */
+/** The claims of a token. */
 export type Claims = Record<string, unknown>;
 
-/** Who signs tokens with one key. */
+/** An issuer that signs tokens with one key. */
 export class Issuer {
   private constructor(
     /** The key in the relay's file: a public key, or the secret of HS256. */
     readonly jwk: JWK,
     /** The private key, which must not be in that file. */
     readonly privateJwk: JWK,
-    /** Signs claims as they are. */
+    /** Signs claims without adding any. */
     readonly sign: (claims: Claims, header: Record<string, unknown>) => Promise<string>,
   ) {}
 
-  /** Makes a key. */
+  /** Creates an issuer with a new key. */
   static async make(alg: string, kid?: string): Promise<Issuer> {
     const name = kid === undefined ? {} : { kid };
     const pair = alg.startsWith("HS")
@@ -38,7 +38,7 @@ export class Issuer {
     );
   }
 
-  /** Signs a token that is good for an hour, with changes; a claim of `undefined` is left out. */
+  /** Signs a token that is valid for an hour, with changes. A claim of `undefined` is omitted. */
   async token(claims: Claims = {}, header: Record<string, unknown> = {}): Promise<string> {
     const all = { exp: fromNow(3600), ...claims };
     return await this.sign(
@@ -48,12 +48,12 @@ export class Issuer {
   }
 }
 
-/** Returns the Unix time a number of seconds from now. */
+/** Returns the Unix time in a number of seconds from now. */
 export function fromNow(seconds: number): number {
   return Math.floor(Date.now() / 1000) + seconds;
 }
 
-/** Puts a token together that nobody signed, with any signature. */
+/** Builds a token with an arbitrary signature. */
 export function forge(header: unknown, claims: unknown, signature: Uint8Array | string): string {
   const encode = (part: unknown) =>
     new TextEncoder().encode(JSON.stringify(part)).toBase64(URL_SAFE);

@@ -1,5 +1,5 @@
 /**
- * What every end of a client has in common, whatever brings it about.
+ * The check for every way in which a client can leave.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { connect } from "./client.ts";
 import { RawClient } from "./raw_client.ts";
 import { until } from "./wait.ts";
 
-/** Lets one of two clients end, and checks that the relay counts that once and relays on. */
+/** Ends one of two clients, and checks that the relay counts it once and continues to relay. */
 export async function expectOneLeave(
   relay: Relay,
   end: (client: RawClient) => void,

@@ -13,7 +13,7 @@ const { path: directory } = await sharedTempFolder();
 const FREE_PORTS = ["--port", "0", "--metrics-port", "0"];
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`program ends with 0 after ${signal}, its last line counts the clients`, async () => {
+  Deno.test(`program exits with 0 after ${signal}, and its last line counts the clients`, async () => {
     await using program = await Program.start();
     await using alice = await connect(program);
     alice.send("hello");
@@ -28,7 +28,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-Deno.test("program says which permission it lacks, without a stack", async () => {
+Deno.test("program names a permission that it lacks, without a stack trace", async () => {
   const command = [Deno.execPath(), "run", "--no-prompt", "--quiet", `${ROOT}main.ts`];
   const { code, stdout, stderr } = await run({ command });
   assertEquals([code, stdout], [1, ""]);
@@ -44,7 +44,7 @@ Deno.test("program warns of a certificate that has expired", async () => {
   };
   const later = `Date.now = () => ${Date.now() + 2 * 86_400_000};`;
   const preload = `${directory}/later.js`;
-  await Deno.writeTextFile(preload, later); // A clock is the one thing that cannot be had for real.
+  await Deno.writeTextFile(preload, later); // The clock is the only part that must be faked.
   const command = [Deno.execPath(), "run", "-A", "--quiet", "--preload", preload, `${ROOT}main.ts`];
   const check = await run({ command, args: ["--check"], env });
   assertMatch(
@@ -58,7 +58,7 @@ Deno.test("program warns of a certificate that has expired", async () => {
   assertEquals(warning?.level, "WARN");
 });
 
-Deno.test("program takes the environment over the file and flags over the environment", async () => {
+Deno.test("program prefers the environment to the file and flags to the environment", async () => {
   const yaml = "server: {port: 1, hostname: 127.0.0.1}\nmetrics: {port: 2, hostname: 127.0.0.1}\n";
   await Deno.writeTextFile(`${directory}/config.yaml`, yaml);
   const { code, stdout } = await run({
@@ -111,7 +111,7 @@ for (const transport of ["native", "ws"]) {
   });
 }
 
-Deno.test("program checks the path of a Unix socket, listens on it, and leaves nothing there", async () => {
+Deno.test("program checks the path of a Unix socket, listens on it, and removes it", async () => {
   const path = `${directory}/relay.sock`;
   const env = { RELAY_SERVER_UNIX_SOCKET: path };
   assertEquals(await run({ args: ["--check"], env }), { code: 0, stdout: "ok\n", stderr: "" });
@@ -214,10 +214,10 @@ Deno.test("deno task start runs the relay with only the permissions it needs", a
   assert(!metrics.has("process_open_fds"), "it can count descriptors, so it has all permissions");
 });
 
-Deno.test("program ends with 0 and counts a client that never reads as terminated", async () => {
+Deno.test("program exits with 0 and counts a client that never reads as terminated", async () => {
   const env = {
     RELAY_SHUTDOWN_TIMEOUT_SECONDS: "1",
-    RELAY_LIMITS_MAX_BACKLOG_BYTES: `${1024 ** 3}`, // Never slow, although metrics lag a moment behind.
+    RELAY_LIMITS_MAX_BACKLOG_BYTES: `${1024 ** 3}`, // The client is never slow.
   };
   await using program = await Program.start({ args: FREE_PORTS, env });
   await using alice = await connect(program);
@@ -235,18 +235,18 @@ Deno.test("program ends with 0 and counts a client that never reads as terminate
 });
 
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
-  Deno.test(`program ends at once with ${code} after a second signal, ${signal}`, async () => {
+  Deno.test(`program exits at once with ${code} after a second signal, ${signal}`, async () => {
     const env = { RELAY_SHUTDOWN_DELAY_SECONDS: "60" };
     await using program = await Program.start({ args: FREE_PORTS, env });
     program.signal("SIGTERM");
     await until(() => program.logged("SIGTERM: shutting down"), "the first signal");
-    await sleep(0.4); // Longer than an echo of the first.
+    await sleep(0.4); // The program ignores a second signal that follows sooner.
     program.signal(signal);
     assertEquals(await program.exited(), code);
   });
 }
 
-Deno.test("program survives a message of 600 MiB in fragments, and so do the others", async () => {
+Deno.test("program and other clients survive a fragmented message of 600 MiB", async () => {
   const env = { RELAY_SERVER_IDLE_TIMEOUT_SECONDS: "60" };
   await using program = await Program.start({ args: FREE_PORTS, env });
   await using bob = await connect(program);
@@ -271,7 +271,7 @@ Deno.test("program does not keep the largest message in memory for every client"
   const before = await memory(), size = 1024 * 1024;
   raw[0].send(frame(OPCODE.binary, new Uint8Array(size)));
   for (const client of raw) assertEquals((await client.next()).payload.length, size);
-  // Pinned buffers would make it 100 times the message, and stay; other garbage goes away in time.
+  // Pinned buffers would stay and take 100 times the size of the message. Other garbage is collected in time.
   await until(async () => await memory() - before < 50 * size, "memory to be free again");
   for (const client of raw) client.reset();
 });

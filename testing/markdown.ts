@@ -22,7 +22,7 @@ export async function documents(): Promise<Map<string, string>> {
 export interface Table {
   /** The headings of its columns. */
   readonly headings: readonly string[];
-  /** The cells without code marks. A row about several things, separated by commas, counts once for each. */
+  /** The cells without code marks. A row about several names, separated by commas, counts once for each. */
   readonly rows: readonly (readonly string[])[];
 }
 
@@ -40,17 +40,17 @@ export function tablesOf(markdown: string): Table[] {
   });
 }
 
-/** A list item that says something about a name, such as a key of the configuration. */
+/** A list item about a name, such as a configuration key. */
 export interface Entry {
   /** The name that it begins with. */
   readonly name: string;
-  /** The words in brackets behind the name. */
+  /** The words in brackets after the name. */
   readonly note: string;
   /** The rest, in one line. */
   readonly text: string;
 }
 
-/** Reads a document's list items of the form "`name` (note): text"; code marks are left out. */
+/** Reads a document's list items of the form "`name` (note): text", without the code marks. */
 export function entriesOf(markdown: string): Entry[] {
   return prose(markdown).split(/\n(?=- |#)|\n\n/).flatMap((block) => {
     const item = /^- `([^`]+)` \((.*?)\): (.*)$/.exec(block.trim().replace(/\s+/g, " "));
@@ -60,16 +60,16 @@ export function entriesOf(markdown: string): Entry[] {
   });
 }
 
-/** Reads the commands of a document: the lines of its blocks of `sh`, but not of `sh ignore`. */
+/** Reads the commands of a document: the lines of its `sh` blocks, but not of `sh ignore` blocks. */
 export function commandsOf(markdown: string): string[] {
   return [...markdown.matchAll(/```sh\n(.*?)```/gs)].flatMap(([, block]) =>
     block.trim().split("\n")
   );
 }
 
-/** The commands of a document. Tests take one after the other until none is left. */
+/** The commands of a document. Tests take one after another until none is left. */
 export class Commands {
-  /** Those that no test has taken. */
+  /** The commands that no test has taken. */
   readonly left: Set<string>;
   readonly #all: readonly string[];
 
@@ -87,7 +87,7 @@ export class Commands {
   }
 
   /**
-   * Takes the command that is a text, or else the only one that begins with it.
+   * Takes the command that equals a text, or else the only one that begins with it.
    *
    * @throws {Error} If there is not exactly one.
    */

@@ -1,5 +1,5 @@
 /**
- * A real NATS server for tests, with accidents of the server and of the network to it.
+ * A real NATS server for tests, with accidents of the server and of its network.
  *
  * @module
  */
@@ -8,21 +8,21 @@ import { freePort } from "./daemon.ts";
 import { bounded, until } from "./wait.ts";
 import { type TempFolder, tempFolder } from "./temp.ts";
 
-/** How a server is started. */
+/** The options of a server. */
 export interface NatsOptions {
-  /** Settings of JetStream in addition to its store, or `null` for a server without JetStream. Default: none. */
+  /** Settings of JetStream besides its store; `null` for a server without JetStream. Default: none. */
   jetStream?: string | null;
   /** The rest of its configuration file. Default: nothing. */
   config?: string;
 }
 
-/** A server on loopback with a store of its own; disposing of it ends it and removes the store. */
+/** A server on loopback with a store of its own. Disposing of it ends the server and removes the store. */
 export class NatsServer implements AsyncDisposable {
   /** Its port, which stays the same. */
   port = -1;
   readonly #folder: TempFolder;
   readonly #file: string;
-  readonly #jetStream: string; // Its part of the file.
+  readonly #jetStream: string; // The section of the configuration file.
   #child: Deno.ChildProcess | null = null;
   #said = "";
   #drained: Promise<void> = Promise.resolve();
@@ -49,7 +49,7 @@ export class NatsServer implements AsyncDisposable {
     return server;
   }
 
-  /** Starts servers that share JetStream; each knows the ways to all. */
+  /** Starts servers that form one JetStream cluster. */
   static async startCluster(count: number): Promise<NatsServer[]> {
     const ports = Array.from({ length: count }, freePort);
     const routes = ports.map((port) => `nats-route://127.0.0.1:${port}`).join(", ");
@@ -61,12 +61,12 @@ export class NatsServer implements AsyncDisposable {
     ));
   }
 
-  /** Where clients connect. */
+  /** The URL for clients. */
   get url(): string {
     return `nats://127.0.0.1:${this.port}`;
   }
 
-  /** Starts it again, after {@link stop} or {@link kill}, on the port and with the store that it had. */
+  /** Starts the server again after {@link stop} or {@link kill}, with the same port and store. */
   async restart(): Promise<void> {
     this.#said = "";
     this.#child = new Deno.Command("nats-server", {
@@ -87,40 +87,40 @@ export class NatsServer implements AsyncDisposable {
     this.port = Number(port);
   }
 
-  /** Ends it as an operator does. */
+  /** Shuts the server down like an operator. */
   async stop(): Promise<void> {
     await this.#end("SIGTERM");
   }
 
-  /** Ends it at once. */
+  /** Kills the server. */
   async kill(): Promise<void> {
     await this.#end("SIGKILL");
   }
 
-  /** Pauses it, with its connections open. */
+  /** Pauses the server while its connections stay open. */
   pause(): void {
     this.#child!.kill("SIGSTOP");
   }
 
-  /** Lets it go on after {@link pause}. */
+  /** Lets the server continue after {@link pause}. */
   resume(): void {
     this.#child!.kill("SIGCONT");
   }
 
-  /** Copies its store as it is at this moment. */
+  /** Copies the current state of the store. */
   async copyStore(): Promise<void> {
     this.pause();
     await copy(`${this.#folder.path}/store`, `${this.#folder.path}/copy`);
     this.resume();
   }
 
-  /** Gives it the store back that {@link copyStore} copied, while it is stopped. */
+  /** Restores the copy of {@link copyStore}. The server must be stopped. */
   async restoreStore(): Promise<void> {
     await Deno.remove(`${this.#folder.path}/store`, { recursive: true });
     await copy(`${this.#folder.path}/copy`, `${this.#folder.path}/store`);
   }
 
-  /** Gives it another configuration beside that of JetStream, while it runs. */
+  /** Replaces the configuration of the running server, except for JetStream. */
   async reconfigure(config: string): Promise<void> {
     await Deno.writeTextFile(this.#file, this.#jetStream + config);
     const before = this.#said.length;
@@ -157,13 +157,13 @@ async function copy(from: string, to: string): Promise<void> {
   if (!success) throw new Error(`Cannot copy ${from} to ${to}`);
 }
 
-/** A way to a server that can be cut; disposing of it closes it. */
+/** A network path to a server that can be cut. Disposing of it closes it. */
 export class Wire implements AsyncDisposable {
-  /** Where clients connect instead. */
+  /** The URL for clients. */
   readonly url: string;
-  /** Whether the data of the server is lost on the way. */
+  /** Whether data from the server is lost on the way. */
   deaf = false;
-  /** Whether the data of the client is lost on the way. */
+  /** Whether data from the client is lost on the way. */
   mute = false;
   readonly #target: number;
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -171,21 +171,21 @@ export class Wire implements AsyncDisposable {
   readonly #tasks = new Set<Promise<void>>();
   #whole = true;
 
-  /** Makes a way to a port of this machine. */
+  /** Creates a path to a port of this machine. */
   constructor(target: number) {
     this.#target = target;
     this.url = `nats://127.0.0.1:${this.#listener.addr.port}`;
     this.#start(this.#accept());
   }
 
-  /** Breaks all connections, and every new one. */
+  /** Breaks all existing and new connections. */
   cut(): void {
     this.#whole = false;
     for (const connection of this.#open) close(connection);
     this.#open.clear();
   }
 
-  /** Lets everything through again. */
+  /** Lets all data through again. */
   mend(): void {
     this.deaf = this.mute = false;
     this.#whole = true;
@@ -220,7 +220,7 @@ export class Wire implements AsyncDisposable {
       ]);
       this.#open.delete(server);
     } catch {
-      close(client); // The server is not there.
+      close(client); // The server is down.
     }
     this.#open.delete(client);
   }
@@ -231,7 +231,7 @@ export class Wire implements AsyncDisposable {
   }
 }
 
-/** Carries bytes in one direction until either end closes; then both are closed. */
+/** Carries bytes in one direction until either end closes, and then closes both. */
 async function pump(from: Deno.TcpConn, to: Deno.TcpConn, lost: () => boolean): Promise<void> {
   const buffer = new Uint8Array(64 * 1024);
   try {

@@ -1,5 +1,5 @@
 /**
- * What a NATS server needs that knows its users by signed tokens only, as the tool `nsc` makes it: the
+ * The files for a NATS server that accepts only users with signed tokens, like those of the tool `nsc`: the
  * tokens of an operator and its accounts, and the `.creds` files of users.
  *
  * @module
@@ -37,7 +37,7 @@ export class Operator {
   }
 }
 
-/** The limits of an account, and of one with JetStream: none. */
+/** The limits of an account and of JetStream; -1 means no limit. */
 const LIMITS = {
   ...{ subs: -1, data: -1, payload: -1, imports: -1, exports: -1, wildcards: true },
   ...{ conn: -1, leaf: -1 },

@@ -8,10 +8,10 @@ import { sleep, until } from "./wait.ts";
 
 const SENDERS = 16, NEWCOMERS = 60;
 
-/** How many messages clients and relays may be apart at any moment. */
+/** The number of messages by which clients and relays may differ at any moment. */
 const SLACK = 300;
 
-/** A client that keeps all that it hears. */
+/** A client that keeps all messages that it receives. */
 interface Listener {
   readonly client: Client;
   readonly heard: string[];
@@ -19,11 +19,11 @@ interface Listener {
 
 /** A client that joined while all others talked. */
 interface Newcomer extends Listener {
-  /** How much the witness had heard when it asked. */
+  /** How many messages the witness had received when the newcomer asked to join. */
   readonly from: number;
-  /** How much it had heard when the newcomer was in. */
+  /** How many messages the witness had received when the newcomer had joined. */
   readonly to: number;
-  /** How many messages it asked for; `null` if it asked for a time. */
+  /** How many messages the newcomer asked for; `null` if it asked for a period of time. */
   readonly last: number | null;
 }
 
@@ -33,7 +33,7 @@ async function listen(relay: { url: string }): Promise<Listener> {
   return { client, heard };
 }
 
-/** Lets a client say the next thing as soon as the one before has come back, until it is told to stop. */
+/** Lets a client send a message whenever the previous one is back, and returns a function that stops it. */
 function talk(client: Client, name: string): () => Promise<void> {
   let said = 0, talking = true;
   const stopped = Promise.withResolvers<void>();
@@ -86,13 +86,13 @@ async function joinWhileAllTalk(relays: readonly Relay[]): Promise<void> {
 const HISTORY: Changes = { relay: { history_seconds: 60 } };
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`newcomers to a relay on ${transport} hear no gap, repetition or other order while all talk`, async () => {
+  Deno.test(`newcomers to a relay on ${transport} receive one order without gaps or repetitions`, async () => {
     await using relay = await startRelay({ ...HISTORY, server: { transport } });
     await joinWhileAllTalk([relay]);
   });
 }
 
-Deno.test("newcomers to relays of a cluster hear no gap, repetition or other order while all talk", async () => {
+Deno.test("newcomers to relays of a cluster receive one order without gaps or repetitions", async () => {
   if (!await has("nats-server", "nats-server")) return;
   await using nats = await NatsServer.start();
   const cluster = { servers: [nats.url] };

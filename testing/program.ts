@@ -1,15 +1,15 @@
 /**
- * Programs, the relay above all: started, watched, signalled, ended.
+ * Processes under test, especially the relay: starting, watching, signalling and ending them.
  *
  * @module
  */
 
 import { bounded, until } from "./wait.ts";
 
-/** Where the project's files are. */
+/** The path of the project's folder. */
 export const ROOT = new URL("..", import.meta.url).pathname;
 
-/** How a program was started. */
+/** The options of a program. */
 export interface ProgramOptions {
   /** The command and its arguments. Default: the relay from source, with all permissions. */
   command?: string[];
@@ -19,7 +19,7 @@ export interface ProgramOptions {
   env?: Record<string, string>;
   /** The working directory. Default: the project's. */
   cwd?: string;
-  /** The standard input: empty, or the text of {@link Process.write}. Default: empty. */
+  /** The standard input: `null` for none, `piped` for the text of {@link Process.write}. Default: `null`. */
   stdin?: "null" | "piped";
 }
 
@@ -27,15 +27,15 @@ export interface ProgramOptions {
 export interface Finished {
   /** Its exit code. */
   code: number;
-  /** What it wrote to standard output. */
+  /** Its standard output. */
   stdout: string;
-  /** What it wrote to standard error. */
+  /** Its standard error. */
   stderr: string;
 }
 
 /**
- * Makes glibc return freed memory, so that leaks can be found. By default its heap has holes after a while, and
- * keeps tens of MiB.
+ * The environment that makes glibc return freed memory, so that leaks can be found. By default, its heap
+ * becomes fragmented and keeps tens of MiB.
  */
 export const LEAN_ALLOCATOR: Readonly<Record<string, string>> = {
   MALLOC_MMAP_THRESHOLD_: `${16 * 1024}`,
@@ -82,11 +82,11 @@ export async function run(options: ProgramOptions, seconds = 60): Promise<Finish
   }
 }
 
-/** A running program; disposing of it kills it. */
+/** A running program. Disposing of it kills the process. */
 export class Process implements AsyncDisposable {
-  /** What it has written to standard output. */
+  /** Its standard output so far. */
   stdout = "";
-  /** What it has written to standard error. */
+  /** Its standard error so far. */
   stderr = "";
   /** Whether it has ended. */
   ended = false;
@@ -102,7 +102,7 @@ export class Process implements AsyncDisposable {
     this.#drained = Promise.all([this.#read("stdout"), this.#read("stderr")]);
   }
 
-  /** The process. */
+  /** The process id. */
   get pid(): number {
     return this.#child.pid;
   }
@@ -112,7 +112,7 @@ export class Process implements AsyncDisposable {
     await this.#input!.write(new TextEncoder().encode(text));
   }
 
-  /** Ends its standard input. */
+  /** Closes its standard input. */
   async endInput(): Promise<void> {
     await this.#input!.close();
   }
@@ -132,7 +132,7 @@ export class Process implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     killGroup(this.#child);
     await this.exited();
-    await this.#input?.close().catch(() => {}); // It may be closed, or broken by the end.
+    await this.#input?.close().catch(() => {}); // It may be closed or broken.
   }
 
   async #read(stream: "stdout" | "stderr"): Promise<void> {
@@ -142,17 +142,17 @@ export class Process implements AsyncDisposable {
   }
 }
 
-/** A line of the relay's log: its level, its message, and the values in it under their names. */
+/** A line of the relay's log: its level, its message, and the values in the message under their names. */
 export interface LogEntry extends Readonly<Record<string, unknown>> {
-  /** How serious it is, for example `WARN`. */
+  /** The level, for example `WARN`. */
   readonly level: string;
-  /** The whole text. */
+  /** The complete text. */
   readonly message: string;
 }
 
-/** A relay in a process of its own, which logs JSON. */
+/** A relay in a process of its own that logs JSON. */
 export class Program extends Process {
-  /** Starts a relay and waits until it says that it is there. */
+  /** Starts a relay and waits until it reports its start. */
   static async start(options: ProgramOptions = {}): Promise<Program> {
     const args = options.args ?? ["--port", "0", "--metrics-port", "0"];
     const env = { RELAY_LOG_FORMAT: "json", ...options.env };
@@ -167,24 +167,24 @@ export class Program extends Process {
     return program;
   }
 
-  /** Where clients connect. */
+  /** The URL for clients. */
   get url(): string {
     return this.#started!.url as string;
   }
 
-  /** Where metrics are served. */
+  /** The URL of the metrics server. */
   get metricsUrl(): string {
     const [url] = /http:\S+\//.exec(this.#started!.metrics as string)!;
     return url;
   }
 
-  /** The lines of its log, without lines of the platform. */
+  /** The lines of its log, without output of the platform. */
   get log(): LogEntry[] {
     return this.stderr.split("\n").slice(0, -1).filter((line) => line.startsWith("{"))
       .map((line) => JSON.parse(line));
   }
 
-  /** Tells whether it has logged a message in which a text occurs. */
+  /** Tells whether it has logged a message that contains a text. */
   logged(text: string): boolean {
     return this.log.some(({ message }) => message.includes(text));
   }

@@ -1,5 +1,5 @@
 /**
- * A TCP client that sends what no browser would send.
+ * A TCP client that can send data that no browser would send.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import { bounded, Inbox } from "./wait.ts";
 /** The opcodes of RFC 6455 §5.2. */
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** A frame as the relay sent it. */
+/** A frame from the relay. */
 export interface ServerFrame {
-  /** The kind of the frame. */
+  /** The opcode. */
   opcode: number;
   /** Its payload. */
   payload: Uint8Array;
 }
 
-/** Builds a frame as a client sends it (RFC 6455 §5.2), masked with zeroes. */
+/** Builds a client's frame (RFC 6455 §5.2), masked with zeros. */
 export function frame(
   opcode: number,
   payload: Uint8Array | string = "",
@@ -37,7 +37,7 @@ export function frame(
   return Buffer.concat(masked ? [head, Buffer.alloc(4), body] : [head, body]);
 }
 
-/** The bytes of a handshake request; `headers` replaces headers, or leaves them out where it says `null`. */
+/** Builds a handshake request. `headers` replaces headers, or removes them with `null`. */
 export function handshake(
   headers: Record<string, string | null> = {},
   requestLine = "GET / HTTP/1.1",
@@ -54,11 +54,11 @@ export function handshake(
   return [requestLine, ...lines.map(([name, value]) => `${name}: ${value}`), "", ""].join("\r\n");
 }
 
-/** One TCP connection; disposing of it ends it with a reset. */
+/** A TCP connection. Disposing of it resets it. */
 export class RawClient implements Disposable {
   /** Resolves when the connection has ended. */
   readonly ended: Promise<void>;
-  /** The head of the relay's answer. */
+  /** The head of the relay's response. */
   head = "";
   readonly #socket: Socket;
   readonly #frames = new Inbox<ServerFrame>();
@@ -80,7 +80,7 @@ export class RawClient implements Disposable {
     });
   }
 
-  /** Opens a TCP connection, or one to a Unix socket. */
+  /** Opens a connection to a TCP port or a Unix socket. */
   static async open(relay: { url: string }): Promise<RawClient> {
     const path = pathOf(relay.url), { hostname, port } = new URL(relay.url);
     const socket = path
@@ -95,7 +95,7 @@ export class RawClient implements Disposable {
     return client;
   }
 
-  /** Opens a TCP connection and a WebSocket on it, in the room of the URL; `headers` as in {@link handshake}. */
+  /** Opens a WebSocket in the room of the URL. `headers` is as in {@link handshake}. */
   static async join(
     relay: { url: string },
     headers?: Record<string, string | null>,
@@ -106,19 +106,19 @@ export class RawClient implements Disposable {
     return client;
   }
 
-  /** Sends a request and waits for the head of the answer; empty if the connection ends without one. */
+  /** Sends a request and waits for the head of the response, which is empty if the connection ends first. */
   async ask(request: string | Uint8Array, seconds?: number): Promise<string> {
     this.send(request);
     await bounded(Promise.race([this.#answered.promise, this.ended]), "an answer", seconds);
     return this.head;
   }
 
-  /** Sends bytes as they are. */
+  /** Sends bytes. */
   send(bytes: Uint8Array | string): void {
     this.#socket.write(bytes);
   }
 
-  /** Sends bytes and waits until the kernel has taken them. */
+  /** Sends bytes and waits until the kernel has accepted them. */
   sent(bytes: Uint8Array): Promise<void> {
     const written = new Promise<void>((resolve) => this.#socket.write(bytes, () => resolve()));
     return bounded(written, "the kernel to take what is sent", 60);
@@ -129,14 +129,14 @@ export class RawClient implements Disposable {
     this.#socket.pause();
   }
 
-  /** Reads again. */
+  /** Resumes reading. */
   resume(): void {
     this.#socket.resume();
   }
 
-  /** Reads no faster than a slow line would. */
+  /** Reads only as fast as a slow line would. */
   slowDown(bytesPerSecond: number): void {
-    const ticks = 50; // A second.
+    const ticks = 50; // Per second.
     const timer = setInterval(() => {
       const { bytes } = this.#line!;
       this.#line!.bytes = Math.min(bytes + bytesPerSecond / ticks, bytesPerSecond / ticks);
@@ -145,12 +145,12 @@ export class RawClient implements Disposable {
     this.#line = { bytes: 0, timer };
   }
 
-  /** Continues to read, and ignores what arrives. */
+  /** Continues to read but ignores the data. */
   ignore(): void {
     this.#receive = () => {};
   }
 
-  /** Hands over each frame that is yet to arrive, instead of keeping it for {@link next}. */
+  /** Passes each later frame to a function instead of keeping it for {@link next}. */
   consume(take: (frame: ServerFrame) => void): void {
     this.#take = take;
   }
@@ -160,12 +160,12 @@ export class RawClient implements Disposable {
     return this.#frames.next("a frame");
   }
 
-  /** Ends the connection with only a FIN. */
+  /** Ends the connection with a FIN only. */
   fin(): void {
     this.#socket.end();
   }
 
-  /** Ends the connection with RST. */
+  /** Ends the connection with an RST. */
   reset(): void {
     clearInterval(this.#line?.timer);
     this.#socket.resetAndDestroy();
@@ -202,7 +202,7 @@ export class RawClient implements Disposable {
   };
 }
 
-/** Asks to join on a connection of its own, and returns the answer's status and its head in lower case. */
+/** Sends a request on a new connection, and returns the response's status and its head in lower case. */
 export async function ask(
   relay: { url: string },
   headers: Record<string, string>,

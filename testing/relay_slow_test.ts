@@ -30,9 +30,9 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals([connections, disconnections, deliveries], [300, 300, 300]);
   });
 
-  Deno.test(`relay on ${transport} counts a client that ends with silence exactly once`, async () => {
+  Deno.test(`relay on ${transport} counts a client that falls silent exactly once`, async () => {
     await using relay = await start({ server: { idle_timeout_seconds: 2 } });
-    await expectOneLeave(relay, () => {}, "idle"); // Its pings stay unanswered.
+    await expectOneLeave(relay, () => {}, "idle"); // It does not answer pings.
   });
 
   Deno.test(`relay on ${transport} keeps a client that is silent but answers pings`, async () => {
@@ -44,7 +44,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "awake");
   });
 
-  Deno.test(`relay on ${transport} evicts a client that reads, but more slowly than it is sent messages`, async () => {
+  Deno.test(`relay on ${transport} evicts a client that reads more slowly than messages arrive`, async () => {
     await using relay = await start();
     const others = await connectAll(relay, 4);
     using cathy = await RawClient.join(relay);
@@ -59,7 +59,7 @@ for (const transport of ["native", "ws"] as const) {
     await closeAll(others);
   });
 
-  Deno.test(`relay on ${transport} holds a flood back for readers on slow lines, which lose nothing`, async () => {
+  Deno.test(`relay on ${transport} holds a flood back so that readers on slow lines lose nothing`, async () => {
     await using relay = await start();
     const slow = await Promise.all([1, 2, 3].map(() => RawClient.join(relay)));
     using flooder = await RawClient.join(relay);
@@ -69,14 +69,14 @@ for (const transport of ["native", "ws"] as const) {
       client.consume(() => heard++);
       client.slowDown(4e6);
     }
-    const count = 260; // 16 MB, more than the kernel takes and the log holds.
+    const count = 260; // 16 MB, more than the kernel and the log hold.
     flooder.send(Buffer.concat(Array(count).fill(frame(OPCODE.binary, new Uint8Array(62_500)))));
     await until(() => heard === slow.length * count, "all to hear everything", 60);
     assertEquals([relay.stats().connected, relay.stats().evictions.slow], [4, 0]);
     for (const client of slow) client.reset();
   });
 
-  Deno.test(`relay on ${transport} keeps relaying and refuses new clients during the delay of a shutdown`, async () => {
+  Deno.test(`relay on ${transport} keeps relaying but refuses new clients during a shutdown's delay`, async () => {
     const relay = await start({ shutdown: { delay_seconds: 1, timeout_seconds: 3 } });
     await using alice = await connect(relay);
     const stopped = relay.stop();
@@ -100,8 +100,8 @@ for (const transport of ["native", "ws"] as const) {
   Deno.test(`relay on ${transport} terminates clients that do not close in time, and stops`, async () => {
     const relay = await start({ shutdown: { timeout_seconds: 1 } });
     await using alice = await connect(relay);
-    using deaf = await RawClient.join(relay); // Reads the close frame but never answers.
-    using stuck = await RawClient.join(relay); // Never reads at all.
+    using deaf = await RawClient.join(relay); // It reads the close frame but never answers.
+    using stuck = await RawClient.join(relay); // It never reads at all.
     await until(() => relay.stats().connected === 3, "all to join");
     stuck.pause();
     const megabyte = "x".repeat(1024 * 1024);
@@ -117,8 +117,8 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(last.payload, closePayload(CLOSE.shutdown));
   });
 
-  Deno.test(`relay on ${transport} passes a burst on, and evicts no client that reads`, async () => {
-    // A process of its own: readers that share the relay's thread could not read while it is busy.
+  Deno.test(`relay on ${transport} relays a burst and evicts no client that reads`, async () => {
+    // The relay has its own process, because readers in its thread could not read while it is busy.
     const env = {
       RELAY_SERVER_TRANSPORT: transport,
       RELAY_LIMITS_MAX_BACKLOG_BYTES: `${64 * 1024}`,
@@ -174,7 +174,7 @@ Deno.test("relay on native loses a client to Deno's own idle timeout if a messag
   await until(() => relay.stats().evictions.idle === 2, "both to leave");
 });
 
-Deno.test("relay on native passes on 32 MB that arrive at once, and evicts nobody", async () => {
+Deno.test("relay on native relays 32 MB that arrive at once and evicts no client", async () => {
   await using relay = await startRelay();
   const readers = await connectAll(relay, 5);
   using sender = await RawClient.join(relay);
@@ -186,7 +186,7 @@ Deno.test("relay on native passes on 32 MB that arrive at once, and evicts nobod
   await closeAll(readers);
 });
 
-Deno.test("relay on native evicts a client that floods it, and nobody else", async () => {
+Deno.test("relay on native evicts a client that floods it, and no other", async () => {
   await using relay = await startRelay();
   const readers = await connectAll(relay, 9);
   using flooder = await RawClient.join(relay);

@@ -1,5 +1,5 @@
 /**
- * Requests to join for property tests. Most parts are correct, and a few are wrong.
+ * Join requests for property tests. Most of their parts are correct, and a few are wrong.
  *
  * @module
  */
@@ -7,15 +7,15 @@
 import fc from "fast-check";
 import { forge, fromNow } from "./issuer.ts";
 
-/** A part of a request, and whether it prevents an admission. */
+/** A part of a request, and whether it allows an admission. */
 export interface Part {
-  /** The line, or the piece of one. */
+  /** The line, or a piece of one. */
   text: string;
   /** Whether it is correct. */
   good: boolean;
 }
 
-/** Chooses one of the good texts most of the time, and otherwise a bad one; an empty text leaves the part out. */
+/** Chooses a good text most of the time and a bad one otherwise. An empty text omits the part. */
 function part(good: string[], bad: fc.Arbitrary<string>): fc.Arbitrary<Part> {
   return fc.oneof(
     { weight: 12, arbitrary: fc.constantFrom(...good).map((text) => ({ text, good: true })) },
@@ -29,7 +29,7 @@ function part(good: string[], bad: fc.Arbitrary<string>): fc.Arbitrary<Part> {
 const word = fc.stringMatching(/^[A-Za-z0-9!#$%&'*+.^_|~-]{1,20}$/);
 const visible = fc.stringMatching(/^[\x21-\x7e]{1,40}$/);
 
-/** Tokens like those that the relay takes: signed ones in which a letter is another, and some that nobody signed. */
+/** Tokens that the relay must refuse: a signed one with a wrong letter, and some with other faults. */
 const forgeriesOf = (signed: string) =>
   fc.oneof(
     fc.tuple(fc.nat(signed.length - 2), word).map(([at, text]) => {
@@ -46,8 +46,9 @@ const forgeriesOf = (signed: string) =>
   );
 
 /**
- * The parts of a request to a relay that takes the tokens `secret` and `secret-too`, a signed one, and pages
- * of `https://good.example`, and has rooms; the signed one has to be for `/` and `/team/*`.
+ * Returns the parts of a request to a relay with rooms. The relay accepts the tokens `secret` and
+ * `secret-too`, a signed token, and pages of `https://good.example`. The signed token has to be valid for `/`
+ * and `/team/*`.
  */
 export function partsWith(signed: string) {
   const forged = forgeriesOf(signed);
@@ -123,7 +124,7 @@ export function partsWith(signed: string) {
   };
 }
 
-/** What has no influence if it is understood, and may be refused if not. */
+/** Header lines without an effect, which the relay may refuse if they are malformed. */
 export const EXTRAS = fc.array(
   fc.oneof(
     fc.tuple(word, visible).map(([name, value]) => `X-${name}: ${value}`),

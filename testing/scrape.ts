@@ -1,5 +1,5 @@
 /**
- * Reads the numbers that a relay shows to Prometheus.
+ * Reads the metrics that a relay exposes to Prometheus.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { assertEquals } from "@std/assert";
 import { bounded } from "./wait.ts";
 
-/** Reads a relay's metrics as they are. */
+/** Reads a relay's metrics as text. */
 export async function scrapeText(relay: { metricsUrl: string | null }): Promise<string> {
   const response = await bounded(fetch(`${relay.metricsUrl}metrics`), "the metrics");
   assertEquals(response.status, 200);

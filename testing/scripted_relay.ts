@@ -1,18 +1,18 @@
 /**
- * A relay that does what a test wants, for cases that are rare with a real one.
+ * A relay that the test controls, for cases that are rare with a real one.
  *
  * @module
  */
 
 import type { Received } from "./client.ts";
 
-/** A relay with a history, whose clients receive the messages of the test; disposing of it ends it. */
+/** A relay with a history whose clients receive the test's messages. Disposing of it ends it. */
 export class ScriptedRelay implements AsyncDisposable {
   /** The path and the query of each request, the oldest first. */
   readonly asked: string[] = [];
-  /** How long it keeps messages, in seconds. */
+  /** How long the history keeps messages, in seconds. */
   keeps = 60;
-  /** Whether messages are only kept, and reach nobody. */
+  /** Whether messages are only kept in the history and not sent to clients. */
   mute = false;
   readonly #history: { data: Received; at: number }[] = [];
   readonly #sockets = new Set<WebSocket>();
@@ -26,22 +26,22 @@ export class ScriptedRelay implements AsyncDisposable {
     return this.#server.addr.port;
   }
 
-  /** Where clients connect. */
+  /** The URL for clients. */
   get url(): string {
     return `ws://127.0.0.1:${this.port}/`;
   }
 
-  /** Tells how many clients are connected. */
+  /** The number of connected clients. */
   get connected(): number {
     return this.#sockets.size;
   }
 
-  /** Tells how many messages were said. */
+  /** The number of messages so far. */
   get said(): number {
     return this.#history.length;
   }
 
-  /** Says something to everybody. */
+  /** Sends a message to all clients. */
   say(data: Received): void {
     this.#history.push({ data, at: Date.now() });
     if (this.mute) return;

@@ -1,5 +1,5 @@
 /**
- * A siege: the same load on a relay twice in one run, without attackers and with them.
+ * A siege applies the same load to a relay twice in one run, without and with attackers.
  *
  * The load runs in a process of its own (`bench/load.ts`), the attackers in this one.
  *
@@ -14,12 +14,12 @@ import { frame, OPCODE, RawClient } from "./raw_client.ts";
 import { scrape } from "./scrape.ts";
 import { bounded } from "./wait.ts";
 
-/** What clients that misbehave, or others beside the load, do until they are stopped. */
+/** Clients besides the load, such as attackers, that act until they are disposed of. */
 export type Company = (relay: { url: string }) => Promise<AsyncDisposable>;
 
-/** One siege. */
+/** The options of {@link besiege}. */
 export interface Siege {
-  /** Whether all others are in another room than the load. Default: no, all are in one. */
+  /** Whether all other clients are in another room than the load. Default: false. */
   readonly apart?: boolean;
   /** The load of the healthy clients. */
   readonly load: Partial<Job>;
@@ -29,15 +29,15 @@ export interface Siege {
   readonly attack: Company;
 }
 
-/** What a siege showed. */
+/** The result of {@link besiege}. */
 export interface SiegeReport {
-  /** The load without attackers. */
+  /** The load's result without attackers. */
   readonly calm: Result;
-  /** The load with them. */
+  /** The load's result with attackers. */
   readonly attacked: Result;
-  /** Deliveries per second with attackers, as a share of those without. */
+  /** Deliveries per second with attackers, as a share of those without them. */
   readonly throughput: number;
-  /** The 99th percentile of the latency with attackers, as a multiple of that without. */
+  /** The 99th percentile of the latency with attackers, as a multiple of that without them. */
   readonly p99: number;
   /** The relay's metrics at the end, without attackers and with them. */
   readonly metrics: readonly [Map<string, number>, Map<string, number>];
@@ -52,7 +52,7 @@ const LOAD: Omit<Job, "urls" | "serverPids"> = {
   seconds: 4,
 };
 
-/** Runs one load without and with attackers, each against a relay of its own. */
+/** Runs one load without and with attackers, each against a new relay. */
 export async function besiege(transport: string, siege: Siege): Promise<SiegeReport> {
   const [calm, before] = await measure(transport, siege, []);
   const [attacked, after] = await measure(transport, siege, [siege.attack]);
@@ -89,7 +89,7 @@ async function measure(
   }
 }
 
-/** Makes one company of several. */
+/** Combines several companies. */
 export function together(...companies: Company[]): Company {
   return async (relay) => {
     const stack = new AsyncDisposableStack();
@@ -98,7 +98,7 @@ export function together(...companies: Company[]): Company {
   };
 }
 
-/** Makes clients that act regularly, for example once a second, until the siege is over. */
+/** Makes clients that act regularly, for example once per second, until the siege is over. */
 export function company(
   join: (relay: { url: string }) => Promise<RawClient[]>,
   act: (client: RawClient) => unknown = () => {},
@@ -117,7 +117,7 @@ export function company(
   };
 }
 
-/** Makes company of clients that all do something once, a while after they have joined. */
+/** Makes clients that all act once, a while after they have joined. */
 export function once(
   join: (relay: { url: string }) => Promise<RawClient[]>,
   act: (client: RawClient) => unknown,
@@ -135,7 +135,7 @@ export function once(
   };
 }
 
-/** Makes clients that never read: one every 200 ms up to a number, and a new one for each evicted one. */
+/** Makes clients that never read, one every 200 ms up to a number, and replaces each evicted one. */
 export function newcomers(most: number): Company {
   return (relay) => {
     const all: RawClient[] = [];

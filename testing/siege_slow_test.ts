@@ -69,7 +69,7 @@ const SIEGES: Record<string, Siege> = {
   },
 };
 
-/** How many tries the machine has to be quiet; a stall of the relay's own is there in each. */
+/** The number of attempts, since other load can spoil one. A stall of the relay itself occurs in each. */
 const TRIES = 3;
 
 for (const transport of ["native", "ws"]) {
@@ -90,7 +90,7 @@ for (const transport of ["native", "ws"]) {
   }
 }
 
-Deno.test("relay on native and ws copes with clients that read in bursts, half a second on and off", async () => {
+Deno.test("relay on native and ws copes with clients that alternate reading and pausing for 0.5 s", async () => {
   for (const transport of ["native", "ws"]) {
     const paused = new Set<RawClient>();
     const { metrics } = await besiege(transport, {

@@ -1,9 +1,10 @@
 /**
- * The soak: does the relay's memory stay flat? `deno task soak [SECONDS [TRANSPORT]]`, an hour by default.
+ * The soak test, which checks that the relay's memory stays flat. Run it with
+ * `deno task soak [SECONDS [TRANSPORT]]`. The default is one hour.
  *
- * Both transports side by side, each a process of its own with a hundred clients. First its full load
- * is measured, then it is given a tenth of that, while clients come and go. Memory counts as flat if
- * the last quarter's mean is not more than 5 % above the second's.
+ * Both transports run side by side, each in a process of its own with a hundred clients. After a measurement
+ * of the full load, each gets a tenth of that while clients join and leave. Memory counts as flat if the mean
+ * of the last quarter is at most 5 % above that of the second quarter.
  *
  * @module
  */
@@ -35,7 +36,7 @@ async function join(relay: Program): Promise<RawClient> {
   return client;
 }
 
-/** Sends as fast as messages come back, and returns the number per second. */
+/** Sends as fast as messages come back, and returns the number of messages per second. */
 async function fullLoad(relay: Program): Promise<number> {
   using sender = await RawClient.join(relay);
   let received = 0;
@@ -72,7 +73,7 @@ async function load(relay: Program, clients: RawClient[], rate: number, seconds:
 
 const mean = (values: number[]) => values.reduce((sum, each) => sum + each) / values.length;
 
-/** Soaks one relay; says how it went, and returns whether its memory stayed flat. */
+/** Soaks one relay, prints the result, and returns whether its memory stayed flat. */
 async function soak(relay: Program, transport: string, rate: number, seconds: number) {
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => join(relay)));
   const { samples, heap, sent, turned } = await load(relay, clients, rate, seconds);

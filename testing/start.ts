@@ -1,5 +1,5 @@
 /**
- * Starts a relay for a test: on loopback, on free ports, with the changes of the test.
+ * Starts a relay for a test, on loopback and free ports, with the test's changes to the configuration.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { TempFolder } from "./temp.ts";
 /** Sections of the configuration, each with the keys that differ from {@link testConfig}. */
 export type Changes = { [Section in keyof Config]?: Partial<Config[Section]> };
 
-/** The default configuration on loopback and free ports, with changes. */
+/** Returns the default configuration on loopback and free ports, with changes. */
 export function testConfig(changes: Changes = {}): Config {
   const { server, relay, limits, cluster, metrics, shutdown, log } = DEFAULT_CONFIG;
   return {
@@ -31,7 +31,7 @@ export function startRelay(changes?: Changes): Promise<Relay> {
   return start(testConfig(changes));
 }
 
-/** Starts a relay with TLS, and with a certificate of its own in a folder. */
+/** Starts a relay with TLS and a new certificate in a folder. */
 export async function startWithTls(folder: TempFolder): Promise<Relay> {
   const files = await makeCertificate(folder.path, "own");
   return await startRelay({ server: { tls: { enabled: true, ...files } } });

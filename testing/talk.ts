@@ -1,5 +1,5 @@
 /**
- * Clients that all talk at once, and the check that they have heard one order.
+ * Clients that all talk at once, and the check that they have received one order.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import { assert, assertEquals } from "@std/assert";
 import { type Client, type Closed, connect } from "./client.ts";
 import { bounded, sleep, until } from "./wait.ts";
 
-/** A client that talks, and records what it receives. */
+/** A client that talks and records the messages that it receives. */
 export class Talker implements AsyncDisposable {
-  /** What it heard, in order. */
+  /** The messages that it has received, in order. */
   readonly heard: string[] = [];
-  /** How its connection ended; `null` while it lasts. */
+  /** The end of its connection; `null` while it is open. */
   closed: Closed | null = null;
   /** Resolves when its connection has ended. */
   readonly ended: Promise<unknown>;
   /** The number of messages that it has sent. */
   sent = 0;
-  /** Its name, the beginning of all that it says. */
+  /** Its name, with which all its messages begin. */
   readonly name: string;
   readonly #client: Client;
   #talking = false;
@@ -40,12 +40,12 @@ export class Talker implements AsyncDisposable {
     return new Talker(name, await connect(relay, options));
   }
 
-  /** Says one thing. */
+  /** Sends one message. */
   say(): void {
     this.#client.send(`${this.name} ${this.sent++}`);
   }
 
-  /** Says one thing after the other, some milliseconds apart. */
+  /** Sends one message after another, with a pause between them. */
   talk(pauseMilliseconds: number): void {
     this.#talking = true;
     this.#talk = (async () => {
@@ -56,34 +56,34 @@ export class Talker implements AsyncDisposable {
     })();
   }
 
-  /** Falls silent. */
+  /** Stops sending. */
   async hush(): Promise<void> {
     this.#talking = false;
     await this.#talk;
   }
 
-  /** Whether it has heard the last that it has said. */
+  /** Whether it has received its own last message. */
   get hasHeardItself(): boolean {
     return this.sent === 0 || this.heard.includes(`${this.name} ${this.sent - 1}`);
   }
 
-  /** Waits until it has heard a message. */
+  /** Waits until it has received a message. */
   async hears(message: string): Promise<void> {
     await until(() => this.heard.includes(message), `${this.name} to hear ${message}`);
   }
 
-  /** Waits until it has heard all that it has said. */
+  /** Waits until it has received all its own messages. */
   async hearsItself(): Promise<void> {
     await until(() => this.hasHeardItself, `${this.name} to hear itself`);
   }
 
-  /** Checks that it heard each of its own messages once and in order. */
+  /** Asserts that it received each of its own messages once and in order. */
   assertHeardItself(): void {
     const own = this.heard.filter((message) => message.startsWith(`${this.name} `));
     assertEquals(own, Array.from({ length: this.sent }, (_, i) => `${this.name} ${i}`));
   }
 
-  /** Falls silent and closes the connection. */
+  /** Stops sending and closes the connection. */
   async leave(): Promise<void> {
     await this.hush();
     await this.#client.close();
@@ -94,12 +94,12 @@ export class Talker implements AsyncDisposable {
   }
 }
 
-/** The number of clients that have ever joined: each has a name of its own. */
+/** The number of clients that have ever joined, from which each gets a unique name. */
 let joined = 0;
 
-/** Clients on several relays; disposing of it closes them. */
+/** Clients on several relays. Disposing of the crowd closes them. */
 export class Crowd implements AsyncDisposable {
-  /** All of them. */
+  /** All clients. */
   readonly all: readonly Talker[];
 
   private constructor(all: readonly Talker[]) {
@@ -114,17 +114,17 @@ export class Crowd implements AsyncDisposable {
     return new Crowd(await Promise.all(names.map(({ relay, name }) => Talker.join(relay, name))));
   }
 
-  /** Those whose connection lasts. */
+  /** The clients that are still connected. */
   get present(): Talker[] {
     return this.all.filter(({ closed }) => closed === null);
   }
 
-  /** Lets all talk. */
+  /** Lets all clients talk. */
   talk(pauseMilliseconds = 50): void {
     for (const talker of this.all) talker.talk(pauseMilliseconds);
   }
 
-  /** Lets all fall silent, and waits until those that are there have heard everything. */
+  /** Stops all clients, and waits until those that are connected have received everything. */
   async settle(): Promise<void> {
     await Promise.all(this.all.map((talker) => talker.hush()));
     for (const talker of this.present) await talker.hearsItself();
@@ -135,7 +135,10 @@ export class Crowd implements AsyncDisposable {
     );
   }
 
-  /** Checks that all that stayed have heard the same, and all of their own; the others the beginning of it. */
+  /**
+   * Asserts that connected clients have all received the same messages, including all their own, and that the
+   * others have received the beginning of these.
+   */
   assertOneOrder(): void {
     const [first] = this.present;
     if (!first) return;
@@ -149,7 +152,7 @@ export class Crowd implements AsyncDisposable {
     assertEquals(new Set(first.heard).size, first.heard.length, "something came twice");
   }
 
-  /** Waits until all are closed, and checks with what. */
+  /** Waits until all connections have ended, and asserts how. */
   async assertClosed(want: Closed, bound = 10): Promise<void> {
     await until(() => this.present.length === 0, "all to be sent away", bound);
     for (const { closed } of this.all) assertEquals(closed, want);

@@ -1,15 +1,15 @@
 /**
- * Temporary folders of tests.
+ * Temporary folders for tests.
  *
  * @module
  */
 
-/** A temporary folder; disposing of it removes it with everything in it. */
+/** A temporary folder. Disposing of it removes it with everything in it. */
 export class TempFolder implements AsyncDisposable {
-  /** Where it is, without a slash at the end. */
+  /** Its path, without a slash at the end. */
   readonly path: string;
 
-  /** Takes charge of a folder. */
+  /** Takes over an existing folder. */
   constructor(path: string) {
     this.path = path;
   }
@@ -26,12 +26,12 @@ export class TempFolder implements AsyncDisposable {
   }
 }
 
-/** Makes a temporary folder. */
+/** Creates a temporary folder. */
 export async function tempFolder(): Promise<TempFolder> {
   return new TempFolder(await Deno.makeTempDir());
 }
 
-/** Makes a temporary folder that all tests of a file share, and which goes after the last of them. */
+/** Creates a temporary folder that all tests of a file share. It is removed after the last test. */
 export async function sharedTempFolder(): Promise<TempFolder> {
   const folder = await tempFolder();
   Deno.test.afterAll(() => folder[Symbol.asyncDispose]());

@@ -1,12 +1,12 @@
 /**
- * Waits with a bound that say what they were waiting for.
+ * Bounded waits, whose errors say what they were waiting for.
  *
  * @module
  */
 
 const BOUND_SECONDS = 20;
 
-/** Waits for a promise, and rejects with a sentence if it takes too long. */
+/** Waits for a promise, and rejects with a clear message if it takes too long. */
 export async function bounded<T>(
   promise: Promise<T>,
   what: string,
@@ -26,7 +26,7 @@ export async function bounded<T>(
   }
 }
 
-/** Waits until a condition holds, and checks it at once and then every few milliseconds. */
+/** Waits until a condition holds. Checks it at once and then every few milliseconds. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
@@ -39,22 +39,22 @@ export async function until(
   }
 }
 
-/** Waits for the end of the turn, in which a hub sends what is queued. */
+/** Waits for the end of the turn, when a hub sends queued messages. */
 export function endOfTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits for a time. Use it only for tests of time itself, never instead of an event. */
+/** Waits for a time. Use this only in tests of time itself, never instead of an event. */
 export function sleep(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
-/** An unbounded queue of items that arrive, for one reader that waits for them. */
+/** An unbounded queue of arriving items for one reader that waits for them. */
 export class Inbox<T> {
   readonly #items: T[] = [];
   #arrived = Promise.withResolvers<void>();
 
-  /** Tells how many items are waiting. */
+  /** The number of waiting items. */
   get size(): number {
     return this.#items.length;
   }
@@ -65,7 +65,7 @@ export class Inbox<T> {
     this.#arrived.resolve();
   }
 
-  /** Takes the oldest item, and waits for one if there is none. */
+  /** Takes the oldest item, or waits for one if there is none. */
   async next(what: string): Promise<T> {
     while (this.#items.length === 0) {
       this.#arrived = Promise.withResolvers();
