@@ -1,11 +1,12 @@
 /**
- * A chat in the terminal: lines go in, and what anybody says comes out. It comes back by itself when the
- * connection is lost.
+ * A chat in the terminal. It sends each line that is typed, and prints the messages of all clients. It
+ * connects again when the connection is lost.
  *
  *     deno run --allow-net examples/chat.ts ws://localhost:8443 alice
  *
- * The path of the URL is the room, where the relay has rooms. Ctrl-D leaves once the relay has heard everything, Ctrl-C at once. If the relay wants a token, put it
- * into the environment as CHAT_TOKEN and add --allow-env=CHAT_TOKEN.
+ * If the relay has rooms, the path of the URL is the room. Ctrl-D leaves once the relay has relayed all
+ * lines, and Ctrl-C leaves at once. If the relay requires a token, set the environment variable CHAT_TOKEN
+ * and add --allow-env=CHAT_TOKEN.
  *
  * @module
  */
@@ -16,16 +17,16 @@ import { Memory } from "./overlap.js";
 
 // A message is text of the form {name}<br>{message_text}, as in chat.html.
 const SEPARATOR = "<br>";
-const MAX_UNHEARD = 1000; // A relay without echo sends none back.
-const PATIENCE_MS = 2000; // For the relay's last word, and for its history.
+const MAX_UNHEARD = 1000; // Bounds the list even if the relay sends nothing back.
+const PATIENCE_MS = 2000; // The time to wait for the relay's last messages and its history.
 const SOON_MS = 250, LATER_MS = 1000, PAUSE_MS = 5000, MAX_DELAY_MS = 30_000;
-const STABLE_MS = 10_000; // A connection that lived so long ends a series of attempts.
+const STABLE_MS = 10_000; // A connection that lasts this long resets the delays.
 
 const coloured = Deno.stdout.isTerminal() && !Deno.noColor;
 const bold = (text: string) => coloured ? `\x1b[1;36m${text}\x1b[0m` : text;
 const dim = (text: string) => coloured ? `\x1b[2m${text}\x1b[0m` : text;
 
-/** Shows control characters instead of obeying them: escape sequences, line breaks, directions. */
+/** Makes control characters visible and harmless: escape sequences, line breaks and text directions. */
 function escapeControls(text: string): string {
   return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (character) => {
     const code = character.charCodeAt(0);
@@ -47,7 +48,7 @@ function exit(code: number, ...words: string[]): never {
   Deno.exit(code);
 }
 
-/** Where and as whom to connect, by the arguments. */
+/** The address and the user's name, from the arguments. */
 const [url, name, ...rest] = Deno.args;
 if (!url || !name || rest.length > 0) {
   exit(2, "Usage: deno run --allow-net examples/chat.ts URL NAME");
@@ -65,17 +66,17 @@ const HINTS: [sign: RegExp, hint: string][] = [
   [/certificate|NoApplicationProtocol/, "(is its certificate trusted? see --cert)"],
   [/(tcp|dns)/, "(is a relay running there?)"],
 ];
-/** What may be better the next time. */
+/** The errors that may be temporary. */
 const PASSING = /\b(429|5\d\d)$|tcp|dns|EOF|reset/i;
 
-/** What is to be said about an end beside its code and reason. */
+/** The advice to print for a close reason. */
 const ADVICE: Record<string, string> = {
   "message too big": "What was sent last was too long, and was not passed on.",
   "message rate exceeded": "Lines came faster than allowed, and were not all passed on.",
   "not allowed to send": "You may listen here, but not talk.",
   "token expired": "Get a new token.",
 };
-/** After how long to come back, where it is not {@link LATER_MS}; 0 for never. */
+/** The delay before connecting again, by close code and reason; 0 for never. Default: {@link LATER_MS}. */
 const DELAYS_MS: Record<string, number> = {
   "1001": SOON_MS,
   "1002": 0,
@@ -88,15 +89,15 @@ const DELAYS_MS: Record<string, number> = {
 };
 
 const memory = new Memory(firstQuestion(url));
-const unheard: string[] = []; // Sent, and not come back.
+const unheard: string[] = []; // Sent lines that have not come back.
 let socket: WebSocket;
 let connected = Promise.withResolvers<void>();
 let everConnected = false, mayTalk = true, leaving = false;
 let breaks = 0, attempts = 0;
-let lost = 0; // Lines that did not come back, while later ones did.
-let silence: ReturnType<typeof setTimeout>; // The timer that ends when nothing is replayed any more.
+let lost = 0; // The number of lines that did not come back although later ones did.
+let silence: ReturnType<typeof setTimeout>; // The timer that fires when the replay is over.
 
-/** Finds how many messages the URL asks for; 50 where it does not say. */
+/** Finds how many messages the URL asks for; `undefined` for the default. */
 function firstQuestion(url: string): number | undefined {
   const last = URL.parse(url)?.searchParams.get("last");
   return last ? Number(last) : undefined;
@@ -158,7 +159,7 @@ function ended(code: number, reason: string): void {
 }
 
 function comeBack(words: string, firstDelay: number): void {
-  // Half of the delay is left to chance, or all clients would come back in the same moment.
+  // Half of the delay is random, so that clients do not all come back at the same moment.
   const longest = Math.min(MAX_DELAY_MS, firstDelay * 2 ** attempts++);
   const delay = longest * (1 + Math.random()) / 2;
   console.error(dim(escapeControls(`${words} Trying again in ${Math.ceil(delay / 1000)} s.`)));
@@ -174,9 +175,9 @@ function show({ messages, missing }: ReturnType<Memory["take"]>): void {
   if (missing) console.error(dim("Messages may be missing here."));
   for (const message of messages) {
     const mine = unheard.indexOf(message);
-    if (mine > 0) lost += mine; // The relay keeps the order: what was sent before is lost.
+    if (mine > 0) lost += mine; // The relay keeps the order, so earlier lines are lost.
     unheard.splice(0, mine + 1);
-    const typed = mine >= 0 && Deno.stdin.isTerminal(); // Then it stands there already.
+    const typed = mine >= 0 && Deno.stdin.isTerminal(); // It is on the screen already.
     if (!typed) console.log(format(message));
   }
 }
@@ -207,7 +208,7 @@ function leave(): void {
 }
 
 function finish(): never {
-  const doubtful = lost + (breaks > 0 ? unheard.length : 0); // Without a break, there is no echo.
+  const doubtful = lost + (breaks > 0 ? unheard.length : 0); // Without breaks, the relay has no echo.
   if (doubtful > 0) exit(1, `Lines that may not have been passed on: ${doubtful}.`);
   exit(0);
 }

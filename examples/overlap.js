@@ -1,19 +1,19 @@
 /**
- * Coming back to a relay without a gap.
+ * Returns to a relay without a gap.
  *
- * A client that lost its connection connects again with `?since=SECONDS`, for a little more than it has
- * missed. There is one order for all, so what it is sent first is the end of what it knows; from where
- * that ends, everything is new. Nothing on the wire says where that is: {@link overlap} finds it, and a
- * {@link Memory} does all that a client needs around it.
+ * A client that lost its connection connects again with `?since=SECONDS`, for a little more time than it
+ * has missed. All clients receive the same order, so the first messages are the last ones that it knows,
+ * and all later ones are new. Nothing on the wire marks the first new message, but {@link overlap} finds
+ * it. {@link Memory} does everything else that a client needs for this.
  *
  * @module
  */
 
-const SINCE_MARGIN_SECONDS = 5; // What is asked for beyond what was missed.
-const REPLAY_MS = 3000; // So long after connecting, what arrives may have been said before.
-const MAX_KNOWN = 5000, MAX_KNOWN_SIZE = 4 * 1024 * 1024; // Of messages, and of what is in them.
+const SINCE_MARGIN_SECONDS = 5; // The time to ask for beyond the missed time.
+const REPLAY_MS = 3000; // For this long after connecting, older messages may arrive.
+const MAX_KNOWN = 5000, MAX_KNOWN_SIZE = 4 * 1024 * 1024; // Messages, and their total size.
 
-/** Tells whether two messages are equal; binary ones are compared byte by byte. */
+/** Tells whether two messages are equal. Binary messages are compared byte by byte. */
 function same(a, b) {
   if (!(a instanceof ArrayBuffer && b instanceof ArrayBuffer)) return a === b;
   const [left, right] = [new Uint8Array(a), new Uint8Array(b)];
@@ -21,12 +21,12 @@ function same(a, b) {
 }
 
 /**
- * Counts how many messages at the end of what is known are needed to recognise that end: so many that
- * together they occur nowhere else in it. 0 if even half of what is known would not be enough, since
- * the same is said over and over.
+ * Counts how many of the last known messages are needed to recognise the end. This sequence must not occur
+ * anywhere else among the known messages.
  *
- * @param {(string | ArrayBuffer)[]} known What the client has, the newest last.
- * @returns {number} How many messages a client has to ask for, beside those that it has missed.
+ * @param {(string | ArrayBuffer)[]} known The client's messages, the newest last.
+ * @returns {number} How many messages a client has to ask for besides the missed ones; 0 if not even half
+ * of the known messages would be enough, because they repeat themselves.
  */
 export function unmistakable(known) {
   let longest = 0;
@@ -39,20 +39,20 @@ export function unmistakable(known) {
 }
 
 /**
- * Looks for the end of what is known in what arrives. Hold each message back while the answer is
- * `wait`. After `met` all of them were known, and whatever comes next is new. After `none` there is no
- * overlap: messages may be missing, then come those held back, and all that follow are new.
+ * Looks for the end of the known messages among the arriving ones. Hold each message back while the result
+ * is `wait`. `met` means that all messages so far were known, and all later ones are new. `none` means that
+ * there is no overlap. Messages may then be missing, and those held back and all later ones count as new.
  *
- * The end counts only if it is {@link unmistakable}. So there are never two places that would do, and a
- * message is not taken for a known one because it says the same. Where the relay has less than was
- * asked for, a message may be shown twice, after a warning, but none is lost in silence.
+ * The end counts only if it is {@link unmistakable}. So there is never more than one possible place, and a
+ * new message is not mistaken for a known one with the same text. If the relay has fewer messages than the
+ * client asked for, a message may be shown twice after a warning, but none is lost silently.
  *
- * @param {(string | ArrayBuffer)[]} known What the client has, the newest last.
+ * @param {(string | ArrayBuffer)[]} known The client's messages, the newest last.
  * @returns {(message: string | ArrayBuffer) => "wait" | "met" | "none"} Takes the next message.
  */
 export function overlap(known) {
   const least = unmistakable(known);
-  let starts = least > 0 ? [...known.keys()] : []; // Where the first one may stand in what is known.
+  let starts = least > 0 ? [...known.keys()] : []; // Where the first message may be.
   let length = 0;
   return (message) => {
     starts = starts.filter((start) => same(known[start + length], message));
@@ -63,15 +63,15 @@ export function overlap(known) {
 }
 
 /**
- * What a client knows of a room, from one connection to the next. Where `relay.echo` is false, that is
- * without what the client said itself, and it warns although nothing may be missing.
+ * A client's knowledge of a room, from one connection to the next. If `relay.echo` is false, it lacks the
+ * client's own messages, and it may warn of missing messages when there are none.
  */
 export class Memory {
-  #known = []; // Each with the earliest time at which it may have been said.
+  #known = []; // The messages, each with the earliest time at which it may have been sent.
   #bytes = 0;
   #first;
-  #opened = null; // When the connection began, as long as there may be a replay.
-  #meet = null; // Until it is clear what is new.
+  #opened = null; // When the connection began, while older messages may still arrive.
+  #meet = null; // The search for the overlap, until it is over.
   #held = [];
 
   /** @param {number} first How many messages to ask for on the first connection. */
@@ -79,33 +79,33 @@ export class Memory {
     this.#first = first;
   }
 
-  /** How many messages it holds: the last thousands of them, and some MiB. */
+  /** The number of messages that it holds. It keeps the last few thousand and a few MiB. */
   get size() {
     return this.#known.length;
   }
 
-  /** Says what to ask for in the URL of the next connection, such as `since=12`. */
+  /** Returns the query for the URL of the next connection, such as `since=12`. */
   query(now = Date.now()) {
     if (this.#opened === null) return `last=${this.#first}`;
     const count = this.#known.length;
     const end = this.#known.at(-(unmistakable(this.#messages) || 1));
-    // What may be from before the first connection is of unknown age. Where the relay had less than it
-    // was asked for, it has nothing older, and may be asked for everything.
+    // Messages from before the first connection have an unknown age. If the relay had fewer than the
+    // client asked for, it has no older ones, and the client may ask for everything.
     if (!end || end.at === -Infinity) return `last=${count < this.#first ? MAX_KNOWN : count}`;
     const missed = Math.max(0, now - end.at); // Clocks may be set back.
     return `since=${Math.ceil(missed / 1000) + SINCE_MARGIN_SECONDS}`;
   }
 
-  /** Begins a connection. */
+  /** Call this when a connection has been opened. */
   connected(now = Date.now()) {
     this.#meet = this.#opened === null ? null : overlap(this.#messages);
-    this.#held = []; // All known, as far as one could tell, or sent once more.
+    this.#held = []; // These are known, or the relay sends them again.
     this.#opened = now;
   }
 
   /**
-   * Takes a message, and returns those that are to be shown now, whether messages may be missing before
-   * them, and whether they may have been said before the connection began.
+   * Takes a message. Returns the messages to show now, whether messages may be missing before them, and
+   * whether they may have been sent before the connection began.
    */
   take(message, now = Date.now()) {
     this.#held.push(message);
@@ -113,7 +113,7 @@ export class Memory {
     return this.#show(verdict, now);
   }
 
-  /** Returns the same, to be called when nothing came for two seconds: then there is no replay any more. */
+  /** Returns the same. Call it when nothing has arrived for two seconds, which means the replay is over. */
   settle(now = Date.now()) {
     const result = this.#show(this.#meet ? "none" : "new", now);
     this.#opened = -Infinity;

@@ -4,13 +4,13 @@ import { Memory, overlap, unmistakable } from "./overlap.js";
 
 type Message = string | ArrayBuffer;
 
-/** What a client shows of what it is sent after it came back, and whether it warns of a gap before. */
+/** The messages that a client shows after its return, and whether it warns of a gap before them. */
 interface Outcome {
   shown: Message[];
   warned: boolean;
 }
 
-/** Comes back as the chat page does, and gives up behind the last message. */
+/** Returns to the relay like the chat page, and gives up after the last message. */
 function comeBack(known: Message[], sent: Message[]): Outcome {
   const meet = overlap(known);
   for (let count = 1; count <= sent.length; count++) {
@@ -24,65 +24,65 @@ function comeBack(known: Message[], sent: Message[]): Outcome {
 const letters = (text: string): Message[] => [...text];
 const bytes = (...values: number[]): Message => new Uint8Array(values).buffer;
 
-/** Cases, each as what is known, what is sent, what is shown of that, and whether there is a warning. */
+/** Cases: the known messages, the sent ones, those that are shown, and whether there is a warning. */
 const CASES: Record<
   string,
   [known: Message[], sent: Message[], shown: Message[], warned: boolean]
 > = {
-  "shows what is new": [letters("abcdef"), letters("efgh"), letters("gh"), false],
-  "shows nothing where nothing is new": [letters("abcdef"), letters("def"), [], false],
-  "recognises the end where all that is known comes": [
+  "shows new messages": [letters("abcdef"), letters("efgh"), letters("gh"), false],
+  "shows nothing if nothing is new": [letters("abcdef"), letters("def"), [], false],
+  "recognises the end if all known messages arrive": [
     letters("abc"),
     letters("abcd"),
     ["d"],
     false,
   ],
-  "shows all and warns where everything known is gone": [
+  "shows all messages and warns if none of them is known": [
     letters("abc"),
     letters("xyz"),
     letters("xyz"),
     true,
   ],
-  "shows all and warns where the relay has a part only of what was missed": [
+  "shows all messages and warns if the relay has only some of the missed ones": [
     letters("abcabd"),
     letters("abxy"),
     letters("abxy"),
     true,
   ],
-  "warns where nothing comes": [letters("abc"), [], [], true],
-  "warns where nothing is known": [[], letters("ab"), letters("ab"), true],
-  "recognises a message that is the only one known": [["a"], letters("ab"), ["b"], false],
+  "warns if nothing arrives": [letters("abc"), [], [], true],
+  "warns if nothing is known": [[], letters("ab"), letters("ab"), true],
+  "recognises a single known message": [["a"], letters("ab"), ["b"], false],
   "counts how often a message was repeated": [
     letters("wxyzbbb"),
     letters("bbbb"),
     ["b"],
     false,
   ],
-  "does not take a repeated message for the end": [
+  "does not mistake a repeated message for the end": [
     letters("xaya"),
     letters("aya"),
     letters(""),
     false,
   ],
-  "shows too much rather than too little where the end is not long enough": [
+  "shows too much rather than too little if the overlap is too short": [
     letters("xaya"),
     letters("ab"),
     letters("ab"),
     true,
   ],
-  "does not guess where the same is said over and over": [
+  "does not guess if all messages are the same": [
     letters("aaaaaa"),
     letters("aaa"),
     letters("aaa"),
     true,
   ],
-  "compares binary messages by their bytes, and never with text": [
+  "compares binary messages by their bytes and never with text": [
     [bytes(1, 2), bytes(1, 3), bytes()],
     [bytes(1, 3), bytes(), "", bytes(1, 3)],
     ["", bytes(1, 3)],
     false,
   ],
-  "knows an empty message": [["a", ""], ["", "b"], ["b"], false],
+  "recognises an empty message": [["a", ""], ["", "b"], ["b"], false],
 };
 
 for (const [title, [known, sent, shown, warned]] of Object.entries(CASES)) {
@@ -91,7 +91,7 @@ for (const [title, [known, sent, shown, warned]] of Object.entries(CASES)) {
   });
 }
 
-Deno.test("overlap holds messages back no longer than they are known", () => {
+Deno.test("overlap holds messages back only while they are known", () => {
   const verdicts = (known: string, sent: string) => [...sent].map(overlap(letters(known)));
   assertEquals(verdicts("abcabd", "abd"), ["wait", "wait", "met"]);
   assertEquals(verdicts("abcabd", "abx"), ["wait", "wait", "none"]);
@@ -107,7 +107,7 @@ Deno.test("unmistakable counts the messages that mark the end", () => {
   );
 });
 
-/** A stream of few different messages, of which a client knows a piece and is sent all from a place on. */
+/** A stream of a few different messages. A client knows a part and is sent everything from a place on. */
 const returns = fc.record({
   stream: fc.array(fc.constantFrom<Message>("a", "b", "c", bytes(0), bytes(1)), {
     minLength: 1,
@@ -122,7 +122,7 @@ const returns = fc.record({
 
 const RUNS = { numRuns: 3000 };
 
-Deno.test("overlap that is long enough shows all that is new, once, and never warns", () => {
+Deno.test("overlap that is long enough shows each new message once and never warns", () => {
   fc.assert(
     fc.property(returns, ({ stream, first, from, end }) => {
       const known = stream.slice(first, end);
@@ -135,7 +135,7 @@ Deno.test("overlap that is long enough shows all that is new, once, and never wa
   );
 });
 
-Deno.test("overlap hides only what repeats the end word for word, and else warns", () => {
+Deno.test("overlap hides only an exact repetition of the end, and otherwise warns", () => {
   const outcomes = { met: 0, none: 0 };
   fc.assert(
     fc.property(returns, fc.integer({ min: -3, max: 3 }), ({ stream, first, end }, missed) => {
@@ -163,7 +163,7 @@ function equal(some: Message[], others: Message[]): boolean {
   return some.map(text).join() === others.map(text).join();
 }
 
-/** Sends messages to a memory, and returns all that it shows, with a `!` where something may be missing. */
+/** Sends messages to a memory, and returns those that it shows, with a `!` where some may be missing. */
 function take(memory: Memory, messages: string, now: number): string {
   return [...messages].map((message) => {
     const { messages, missing } = memory.take(message, now);
@@ -171,7 +171,7 @@ function take(memory: Memory, messages: string, now: number): string {
   }).join("");
 }
 
-Deno.test("memory asks for the last messages until it knows when one was said", () => {
+Deno.test("memory asks for the last messages until it knows when one was sent", () => {
   const memory = new Memory();
   assertEquals(memory.query(0), "last=50");
   memory.connected(0);
@@ -187,7 +187,7 @@ Deno.test("memory asks for the last messages until it knows when one was said", 
   assertEquals(memory.query(9000), "since=5", "the clock was set back");
 });
 
-Deno.test("memory asks for as much as is needed to recognise the end", () => {
+Deno.test("memory asks for enough messages to recognise the end", () => {
   const query = (said: string) => {
     const memory = new Memory();
     memory.connected(0);
@@ -200,7 +200,7 @@ Deno.test("memory asks for as much as is needed to recognise the end", () => {
   assertEquals(query("hhhhhhhh"), "since=8", "it will not recognise the end anyway");
 });
 
-Deno.test("memory asks for no less when messages came as a replay", () => {
+Deno.test("memory asks for no less after messages came as a replay", () => {
   const memory = new Memory();
   memory.connected(0);
   memory.settle(2000);
@@ -210,7 +210,7 @@ Deno.test("memory asks for no less when messages came as a replay", () => {
   assertEquals(memory.query(105_000), "since=100", "c may have been said right after a");
 });
 
-Deno.test("memory closes the gap over several breaks, also one within a replay", () => {
+Deno.test("memory closes the gap over several breaks, even one during a replay", () => {
   const memory = new Memory();
   memory.connected(0);
   memory.settle(2000);
@@ -225,7 +225,7 @@ Deno.test("memory closes the gap over several breaks, also one within a replay",
   assertEquals(take(memory, "z", 23_000), "z");
 });
 
-Deno.test("memory shows what it held back when nothing more comes", () => {
+Deno.test("memory shows the messages that it held back when nothing more arrives", () => {
   const memory = new Memory();
   memory.connected(0);
   take(memory, "abcd", 100);
@@ -246,7 +246,7 @@ Deno.test("memory is bounded", () => {
   assertEquals(memory.size, 1, "the last one stays");
 });
 
-/** What happens to a client: somebody says letters, a second apart, while it hears them or is away. */
+/** The life of a client: another one sends one letter per second, while it listens or is away. */
 const lives = fc.array(
   fc.record({
     away: fc.boolean(),
@@ -255,7 +255,7 @@ const lives = fc.array(
   { minLength: 1, maxLength: 6 },
 );
 
-Deno.test("memory shows a whole life once and in order, or warns and loses nothing all the same", () => {
+Deno.test("memory shows all messages once and in order, or warns but still loses none", () => {
   const outcomes = { exact: 0, warned: 0 };
   fc.assert(
     fc.property(lives, (life) => {
