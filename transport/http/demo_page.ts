@@ -1,5 +1,5 @@
 /**
- * The chat page for a browser that opens the relay's own address, to try it out.
+ * The chat page for browsers that open the relay's own address, for a first try.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { HandshakeRequest } from "../../admission/handshake.ts";
 import { pathOf } from "../../admission/request.ts";
 import type { Answer } from "../transport.ts";
 
-/** The page has its script and its style in it, loads nothing, and connects to any relay. */
+/** The page contains its script and style, loads nothing, and may connect to any relay. */
 const POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; " +
   "connect-src ws: wss:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -25,7 +25,7 @@ const PAGE: Answer = {
   body: page,
 };
 
-/** Answers a browser that wants to show a page at `/` or at the path of a room; `null` for every other request. */
+/** Answers a browser that navigates to `/` or to the path of a room; returns `null` for other requests. */
 export function answerBrowser(
   { method, target, header }: HandshakeRequest,
   rooms: boolean,

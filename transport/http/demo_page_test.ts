@@ -7,7 +7,7 @@ const httpOf = ({ url }: { url: string }) => url.replace("ws", "http");
 const BROWSER = { Accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`relay on ${transport} shows the chat page to browsers if it is asked to, and 426 to others`, async () => {
+  Deno.test(`relay on ${transport} with demo_page sends the chat page to browsers and 426 to others`, async () => {
     await using relay = await startRelay({ server: { transport, demo_page: true } });
     const page = await fetch(httpOf(relay), { headers: BROWSER });
     const text = await page.text();
@@ -27,7 +27,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "hello");
   });
 
-  Deno.test(`relay on ${transport} shows no page unless it is asked to`, async () => {
+  Deno.test(`relay on ${transport} sends no page without demo_page`, async () => {
     await using relay = await startRelay({ server: { transport } });
     const response = await fetch(httpOf(relay), { headers: BROWSER });
     await response.body?.cancel();
@@ -35,7 +35,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("program shows the chat page with --demo", async () => {
+Deno.test("program with --demo sends the chat page", async () => {
   await using program = await Program.start({ args: ["--demo", "--port=0", "--metrics-port=0"] });
   const response = await fetch(httpOf(program), { headers: BROWSER });
   assertEquals(response.status, 200);

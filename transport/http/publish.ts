@@ -1,5 +1,5 @@
 /**
- * Publishing without a WebSocket, the same on both transports: the body of a `POST` is one message.
+ * Publishing without a WebSocket. On both transports, the body of a `POST` is one message.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { settlesWithin } from "../../lib/timeout.ts";
 import type { Answer } from "../transport.ts";
 import { SLOWEST_LINE } from "../unread.ts";
 
-/** What a request says about its body. */
+/** The headers of a request that describe its body. */
 export interface BodyHead {
-  /** `Content-Type`; all but `application/octet-stream` is text. */
+  /** `Content-Type`. Every type but `application/octet-stream` is text. */
   readonly type: string | null;
   /** `Content-Length`. */
   readonly length: string | null;
@@ -22,40 +22,40 @@ export interface BodyHead {
 
 /** The options of {@link Publisher}. */
 export interface PublisherOptions<Message> {
-  /** Takes in messages. */
+  /** Accepts messages. */
   readonly members: Pick<Membership<Message, never>, "post">;
-  /** The largest message. */
+  /** The size of the largest message in bytes. */
   readonly maxMessageBytes: number;
-  /** Counts a message that was refused. */
+  /** Called for each message that is refused. */
   countRejection(reason: Rejection): void;
-  /** Makes a message of its payload. */
+  /** Converts a payload to a message. */
   message(payload: Uint8Array, binary: boolean): Message;
 }
 
-/** The bytes of all bodies together that may be arriving. */
+/** The most bytes of incomplete bodies that are held at a time. */
 const MAX_ARRIVING_BYTES = 64 * 1024 * 1024;
 
-/** The time in seconds that a body may take in addition to the time of a slow line. */
+/** The time that a body may take in addition to the transfer time on a slow line. */
 const GRACE_SECONDS = 10;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Takes in the bodies of requests that were admitted. */
+/** Publishes the bodies of admitted requests. */
 export class Publisher<Message> {
   readonly #options: PublisherOptions<Message>;
   #arriving = 0;
 
-  /** Begins with nothing arriving. */
+  /** Creates a publisher. */
   constructor(options: PublisherOptions<Message>) {
     this.#options = options;
   }
 
-  /** Refuses a body that is too large according to the head of its request, so that it need not be sent. */
+  /** Refuses a body that is too large by its `Content-Length`, before it is sent; otherwise returns `null`. */
   refuse({ length }: BodyHead): Answer | null {
     return Number(length) > this.#options.maxMessageBytes ? this.#count(this.#tooLarge) : null;
   }
 
-  /** The seconds that a body may take. */
+  /** The time in seconds that a body may take. */
   get seconds(): number {
     return GRACE_SECONDS + this.#options.maxMessageBytes / SLOWEST_LINE;
   }
@@ -77,12 +77,12 @@ export class Publisher<Message> {
     return refusal;
   }
 
-  /** Reads a body, or says why it is refused. It stops reading when the time or the space is used up. */
+  /** Reads a body, or returns the reason to refuse it. Stops reading when time or space runs out. */
   async #read(body: AsyncIterable<Uint8Array>): Promise<Uint8Array | Refusal> {
     const { maxMessageBytes } = this.#options;
     const chunks: Uint8Array[] = [];
     let bytes = 0;
-    let problem: Refusal | null = LATE; // Until it has ended.
+    let problem: Refusal | null = LATE; // Until the body has ended.
     const reading = async () => {
       for await (const chunk of body) {
         bytes += chunk.length;

@@ -13,7 +13,7 @@ await Deno.writeTextFile(tokens, "talker\nlistener listen\n");
 const httpOf = ({ url }: { url: string }, path = "/") =>
   new URL(path, url.replace("ws", "http")).href;
 
-/** Posts, and returns the status and the text of the answer. */
+/** Sends a POST, and returns the status and the text of the response. */
 async function post(
   relay: { url: string },
   body: BodyInit | null,
@@ -24,7 +24,7 @@ async function post(
   return [response.status, await response.text()];
 }
 
-/** Runs curl, and returns what it writes out. */
+/** Runs curl, and returns its output. */
 async function curl(...args: string[]): Promise<string> {
   const { stdout } = await new Deno.Command("curl", { args: ["-s", ...args] }).output();
   return new TextDecoder().decode(stdout);
@@ -37,7 +37,7 @@ for (const transport of ["native", "ws"] as const) {
     return startRelay({ ...rest, server: { transport, ...server } });
   };
 
-  Deno.test(`relay on ${transport} takes the body of a POST as a message, text or binary`, async () => {
+  Deno.test(`relay on ${transport} publishes the body of a POST as a message, text or binary`, async () => {
     await using relay = await start();
     const clients = await connectAll(relay, 2);
     const bytes = new Uint8Array([0, 255, 128]);
@@ -92,7 +92,7 @@ for (const transport of ["native", "ws"] as const) {
     }
   });
 
-  Deno.test(`relay on ${transport} answers 100 to a client that waits before it sends the body`, async () => {
+  Deno.test(`relay on ${transport} sends 100 to a client that waits before it sends the body`, async () => {
     await using relay = await start({ limits: { max_message_bytes: 1000 } });
     const head = (length: number) =>
       `POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\n\r\n`;
@@ -101,12 +101,12 @@ for (const transport of ["native", "ws"] as const) {
     assertMatch(await bob.ask(head(5)), /^HTTP\/1.1 100 /i);
     bob.send("hello");
     assertEquals(await alice.next(), "hello");
-    if (transport === "native") return; // Deno asks for the body by itself, and then gets the 413.
+    if (transport === "native") return; // Deno sends the 100 by itself, before the 413.
     using cathy = await RawClient.open(relay);
     assertMatch(await cathy.ask(head(1001)), /^HTTP\/1.1 413 /i);
   });
 
-  Deno.test(`relay on ${transport} takes nothing of a body that breaks off, or is not UTF-8`, async () => {
+  Deno.test(`relay on ${transport} publishes nothing of a body that breaks off or is not UTF-8`, async () => {
     await using relay = await start();
     using client = await RawClient.open(relay);
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
@@ -121,7 +121,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(relay.stats().messages, 1);
   });
 
-  Deno.test(`relay on ${transport} admits a POST as it admits a handshake`, async () => {
+  Deno.test(`relay on ${transport} admits a POST by the same rules as a handshake`, async () => {
     await using relay = await start({
       server: {
         auth_tokens_file: tokens,
@@ -143,7 +143,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals([role, token, origin, bad_request], [2, 1, 1, 1]);
   });
 
-  Deno.test(`relay on ${transport} limits the rate of POSTs per address, apart from members`, async () => {
+  Deno.test(`relay on ${transport} limits the rate of POSTs per address, separately from members`, async () => {
     await using relay = await start({ limits: { max_messages_per_second: 3 } });
     await using alice = await connect(relay);
     const statuses = [];
@@ -176,7 +176,7 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.take(50), Array.from({ length: 50 }, (_, i) => `${i}`));
   });
 
-  Deno.test(`relay on ${transport} refuses a POST that asks for an upgrade, and other methods`, async () => {
+  Deno.test(`relay on ${transport} refuses a POST that requests an upgrade, and other methods`, async () => {
     await using relay = await start();
     for (const method of ["PUT", "DELETE", "OPTIONS"]) {
       const response = await fetch(httpOf(relay), { method });
@@ -189,7 +189,7 @@ for (const transport of ["native", "ws"] as const) {
     assertMatch(await client.ask(upgrade), /^HTTP\/1.1 405 /i);
   });
 
-  Deno.test(`relay on ${transport} publishes messages from before a shutdown, and refuses later ones`, async () => {
+  Deno.test(`relay on ${transport} publishes messages from before a shutdown and refuses later ones`, async () => {
     const relay = await start({ shutdown: { delay_seconds: 0.3 } });
     const alice = await connect(relay);
     assertEquals(await post(relay, "in time"), [204, ""]);
