@@ -1,6 +1,6 @@
 /**
- * The benchmark: `deno task bench`, with `--cluster` that of relays that act as one, with `--quick` a short
- * form of either, or `--report` to write the report again from `bench/results.json` and
+ * The benchmark. `deno task bench` measures single servers, and `--cluster` measures relays that act as one.
+ * `--quick` is a short form of either. `--report` only writes the report again from `bench/results.json` and
  * `bench/cluster.json`.
  *
  * Every round measures all peers in turn, so that other work of the machine affects all of them. The report
@@ -18,7 +18,7 @@ import type { Results } from "./results.ts";
 import { Rounds } from "./rounds.ts";
 import type { Load, Server } from "./server.ts";
 
-/** How thorough a benchmark is; times in seconds. */
+/** The extent of a benchmark. Times are in seconds. */
 interface Effort {
   readonly rounds: number;
   readonly warmup: number;
@@ -26,9 +26,9 @@ interface Effort {
   readonly clients: number[];
   readonly sizes: number[];
   readonly idle: number[];
-  /** How many clients connect at the same moment. */
+  /** The numbers of clients that connect at the same moment. */
   readonly herd: number[];
-  /** How long connections idle until their memory is looked at again, when garbage has been collected. */
+  /** How long connections idle before memory is measured again, after a garbage collection. */
   readonly idleSeconds: number;
 }
 
@@ -53,7 +53,7 @@ const QUICK: Effort = {
   idleSeconds: 1,
 };
 
-/** Peers for which the dependence on clients and sizes is measured: the others only lengthen it. */
+/** Peers that are measured with several numbers of clients and sizes. The others would only take time. */
 const SCALED = /^(relay|Bun|Go|Deno)/;
 
 const DIRECTORY = new URL(".", import.meta.url).pathname;

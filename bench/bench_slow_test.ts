@@ -8,7 +8,7 @@ import { report } from "./report.ts";
 const DIRECTORY = `${ROOT}bench/`;
 
 for (const pace of [{ window: 4 }, { rate: 100 }]) {
-  Deno.test(`load generator receives every message as often as there are clients, with ${Object.keys(pace)}`, async () => {
+  Deno.test(`load generator receives every message once per client, with ${Object.keys(pace)}`, async () => {
     await using relay = await startRelay();
     const clients = 10;
     const job: Job = {
@@ -19,7 +19,7 @@ for (const pace of [{ window: 4 }, { rate: 100 }]) {
     const { code, stdout, stderr } = await run({ command });
     assertEquals(code, 0, stderr);
     const { messages, deliveries, lost, latency, serverCpuSeconds }: Result = JSON.parse(stdout);
-    const underWay = 2 * 4 * clients; // When the measurement begins and when it ends.
+    const underWay = 2 * 4 * clients; // At the beginning and at the end of the measurement.
     assert(messages > 10, stdout);
     assert(Math.abs(deliveries - messages * clients) <= 2 * underWay, stdout);
     assertEquals(lost, 0);
@@ -28,7 +28,7 @@ for (const pace of [{ window: 4 }, { rate: 100 }]) {
   });
 }
 
-Deno.test("RESULTS.md and its plots show what results.json and cluster.json say", async () => {
+Deno.test("RESULTS.md and its plots show the figures in results.json and cluster.json", async () => {
   await using folder = await tempFolder();
   const directory = `${folder.path}/`;
   await report(DIRECTORY, directory);

@@ -1,6 +1,6 @@
 /**
- * The benchmark of relays that act as one, beside a single relay and the alternatives. All
- * servers and their engine share the first core, so that what they cost together can be compared.
+ * The benchmark of relays that act as one, compared with a single relay and with alternatives. All servers
+ * and their engine share the first core, so that their total costs can be compared.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { Load, Server } from "./server.ts";
 /** The number of clients of most measurements. */
 const CLIENTS = 1000;
 
-/** The senders whose latency is measured; they are spread evenly over the relays. */
+/** The number of senders whose latency is measured. They are spread evenly over the relays. */
 const TIMED_SENDERS = 10;
 
 /** Measures everything. */

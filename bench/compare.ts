@@ -1,12 +1,12 @@
 /**
- * Compares the relay of this tree with that of another one, for example of the commit before:
+ * Compares the relay of this tree with that of another one, for example of the previous commit:
  *
  *     git worktree add /tmp/before HEAD~1
  *     deno run -A bench/compare.ts /tmp/before [ROUNDS [NAME]]
  *
- * Each round measures both in turn, under each load and on each transport, and two relays with NATS, and
- * prints the ratios of server CPU per delivery, of deliveries per second and of the latency, this tree's to the
- * other's: median, and the range.
+ * Each round measures both relays in turn, under each load and on each transport, and also two relays with
+ * NATS. It prints the ratios of this tree to the other one for server CPU per delivery, deliveries per second
+ * and latency, each as a median with its range.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The figures of a report as text: medians and ranges.
+ * The figures of a report as text, with medians and ranges.
  *
  * @module
  */
@@ -7,14 +7,14 @@
 import type { Result } from "./load.ts";
 import type { Circumstances, Run } from "./results.ts";
 
-/** The value in the middle. */
+/** Returns the median. */
 export function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Three digits that mean something. */
+/** Formats a number with three significant digits. */
 export function short(value: number): string {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
@@ -22,7 +22,7 @@ export function short(value: number): string {
   return value.toLocaleString("en", { maximumFractionDigits: digits, maximumSignificantDigits: 3 });
 }
 
-/** A median with its spread. */
+/** Formats a median with its range. */
 export function spread(values: number[]): string {
   if (values.length === 0) return "–";
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -31,12 +31,12 @@ export function spread(values: number[]): string {
     : short(values[0]);
 }
 
-/** Processes that act as one have an engine, and it is the first. */
+/** Returns the CPU time of the engine, which is the first of several processes; 0 for a single process. */
 function engineSeconds({ serversCpuSeconds }: Result): number {
   return serversCpuSeconds?.length > 1 ? serversCpuSeconds[0] : 0;
 }
 
-/** What one run comes to; `null` where it has no such figure. */
+/** The figures of a run. Some runs lack some figures. */
 const FIGURES = {
   deliveries: ({ result }: Run) => result && result.deliveries / result.seconds,
   cpu: ({ result }: Run) =>
@@ -67,15 +67,15 @@ const FIGURES = {
   start: ({ startSeconds }: Run) => startSeconds && startSeconds * 1000,
 } satisfies Record<string, (run: Run) => number | undefined>;
 
-/** The name of one of them. */
+/** The name of a figure. */
 export type Figure = keyof typeof FIGURES;
 
-/** The runs of a benchmark, to be asked for figures. */
+/** The runs of a benchmark and their figures. */
 export class Runs {
-  /** Takes over the runs. */
+  /** Wraps the runs. */
   constructor(readonly all: readonly Run[]) {}
 
-  /** Every value of a figure for one peer, one a round. */
+  /** Returns the values of a figure for one peer, one per round. */
   values(measure: string | null, peer: string, figure: Figure, x?: number): number[] {
     return this.all
       .filter((run) => measure === null || run.measure === measure)
@@ -84,12 +84,12 @@ export class Runs {
       .filter((value) => value !== undefined);
   }
 
-  /** Ratios to a reference within each round. */
+  /** Returns the ratios to a reference within each round. */
   ratios(measure: string, peer: string, reference: string, figure: Figure, x?: number): number[] {
     return this.#pairs(measure, peer, reference, figure, x).map(([value, other]) => value / other);
   }
 
-  /** Differences to a reference within each round. */
+  /** Returns the differences from a reference within each round. */
   differences(measure: string, peer: string, reference: string, figure: Figure): number[] {
     return this.#pairs(measure, peer, reference, figure).map(([value, other]) => value - other);
   }
@@ -113,18 +113,18 @@ export class Runs {
       .filter((pair) => pair.every(Number.isFinite));
   }
 
-  /** What was varied. */
+  /** Returns the values that were varied in a measurement. */
   xs(measure: string): number[] {
     return [...new Set(this.all.filter((run) => run.measure === measure).map(({ x }) => x))];
   }
 
-  /** What was measured. */
+  /** Returns the names of the peers in a measurement. */
   peers(measure: string): string[] {
     return [...new Set(this.all.filter((run) => run.measure === measure).map(({ peer }) => peer))];
   }
 }
 
-/** A table: the first column is text, the others are numbers. */
+/** Formats a table whose first column is text and whose other columns are numbers. */
 export function table(head: string[], rows: string[][]): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [line(head), line(head.map((_, i) => i === 0 ? "---" : "---:")), ...rows.map(line)].join(
@@ -144,7 +144,7 @@ export function circumstances(results: Circumstances): string {
 ${skipped.map(({ name, why }) => `- **Skipped: ${name}**: ${why}`).join("\n")}`;
 }
 
-/** Which runs of a benchmark failed. */
+/** Lists the failed runs of a benchmark. */
 export function failures({ runs }: Circumstances): string {
   const failed = runs.filter(({ failure }) => failure);
   if (failed.length === 0) return "No run failed.";

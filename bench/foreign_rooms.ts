@@ -1,11 +1,11 @@
 /**
- * Measures what a batch of a cluster costs a relay that has nobody in its room, beside one that has two
- * members there, on each transport:
+ * Measures the cost of a cluster's batch for a relay without members in the batch's room, and for one with
+ * two members there, on each transport:
  *
  *     deno run -A bench/foreign_rooms.ts [ROUNDS [TRANSPORT...]]
  *
- * The batches are published straight into the stream, as another relay would, a fixed number a second. Prints
- * the medians of the relay's CPU time a batch, without what it needs when nothing is said.
+ * The batches are published directly into the stream, like those of another relay, at a fixed rate. It prints
+ * the medians of the relay's CPU time per batch, without the CPU time of an idle relay.
  *
  * @module
  */
@@ -33,7 +33,7 @@ for (const transport of transports.length > 0 ? transports : ["ws", "native"]) {
       RELAY_SERVER_TRANSPORT: transport,
       RELAY_RELAY_ROOMS: "true",
       RELAY_CLUSTER_SERVERS: nats.url,
-      RELAY_SERVER_IDLE_TIMEOUT_SECONDS: "300", // The members answer no pings.
+      RELAY_SERVER_IDLE_TIMEOUT_SECONDS: "300", // The members do not answer pings.
     },
   });
   const members = await Promise.all([1, 2].map(() => RawClient.join(roomOf(relay, "/here"))));

@@ -1,5 +1,5 @@
 /**
- * The hub alone, without sockets: `deno bench bench/hub_bench.ts` shows a slip in the path of a message.
+ * The hub alone, without sockets. `deno bench bench/hub_bench.ts` shows whether its code became slower.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * Loads a relay over raw TCP and counts the messages that come back.
  *
- * Run with one job as JSON (see {@link Job}); prints one {@link Result} as JSON. Runs on
- * Bun, whose sockets cost least, and on Deno:
+ * Its argument is one job as JSON (see {@link Job}), and it prints one {@link Result} as JSON. It runs on
+ * Deno and on Bun, whose sockets cost least:
  * `bun bench/load.ts '{"urls": ["ws://127.0.0.1:8443/"], ...}'`.
  *
  * @module
@@ -13,76 +13,76 @@ import process from "node:process";
 import { Client, latencies, seen } from "./load_client.ts";
 import { Latencies, type Quantiles } from "./load_latencies.ts";
 
-/** What to do. Sizes are in bytes of payload, times in seconds. */
+/** A job for the load generator. Sizes are in bytes of payload, times are in seconds. */
 export interface Job {
   /**
-   * Where servers that act as one listen: `ws:` or `wss:`, an address, a port. Certificates are not
-   * verified. The clients are spread evenly over them.
+   * The URLs of servers that act as one, with `ws:` or `wss:`, an address and a port. Certificates are not
+   * verified. The clients are spread evenly over the servers.
    */
   readonly urls: readonly string[];
-  /** What is spoken on top of WebSocket. Default: nothing. */
+  /** The protocol on top of WebSocket. Default: none. */
   readonly protocol?: "socket.io";
-  /** How many clients connect. */
+  /** The number of clients. */
   readonly clients: number;
-  /** In how many rooms they are, each with as many neighbours as can be. Default: in that of the URL. */
+  /** The number of rooms, over which clients are spread evenly. Default: all are in the room of the URL. */
   readonly rooms?: number;
-  /** How many of them send; spread evenly among the rest. */
+  /** The number of clients that send, spread evenly among all. */
   readonly senders: number;
-  /** Closed loop: how many messages each sender has on their way at any time. */
+  /** For a closed loop: how many messages each sender has on their way at any time. */
   readonly window?: number;
-  /** Open loop: how many messages per second all senders send together. */
+  /** For an open loop: how many messages per second all senders send together. */
   readonly rate?: number;
-  /** The size of a message, all of it text. At least `STAMP` of load_client.ts. */
+  /** The size of a message, which is text. It is at least `STAMP` of load_client.ts. */
   readonly size: number;
-  /** How many more clients connect and never read. Default: 0. */
+  /** The number of additional clients that never read. Default: 0. */
   readonly stuck?: number;
-  /** How many connect at once. Default: 64. */
+  /** How many clients connect at once. Default: 64. */
   readonly together?: number;
   /** How long messages flow before the measurement begins. */
   readonly warmup: number;
-  /** How long the measurement takes; 0 measures the connections alone. */
+  /** How long the measurement takes; 0 to measure only the connections. */
   readonly seconds: number;
-  /** The processes whose trees are charged for the work. */
+  /** The ids of the server processes whose CPU time is measured, including that of their children. */
   readonly serverPids: readonly number[];
-  /** Keep the connections until standard input ends. Default: false. */
+  /** Whether the connections stay open until standard input ends. Default: false. */
   readonly hold?: boolean;
 }
 
-/** What was seen. */
+/** The result of a job. */
 export interface Result {
-  /** From the first connection's start to the last one's upgrade. */
+  /** The time from the start of the first connection to the upgrade of the last one. */
   connectSeconds: number;
-  /** How long each client took, from the start of its connection to its upgrade, in milliseconds. */
+  /** The time from the start of each client's connection to its upgrade, in milliseconds. */
   joining: Quantiles | null;
-  /** How long the measurement really took. */
+  /** The actual duration of the measurement. */
   seconds: number;
-  /** Messages sent and received back by their senders. */
+  /** The number of messages that came back to their senders. */
   messages: number;
-  /** Messages received, over all clients. */
+  /** The number of messages received by all clients together. */
   deliveries: number;
-  /** Processor time of the servers' process trees. */
+  /** The CPU time of the servers' process trees. */
   serverCpuSeconds: number;
-  /** The same apart, in the order of {@link Job.serverPids}. */
+  /** The CPU time of each server's process tree, in the order of {@link Job.serverPids}. */
   serversCpuSeconds: number[];
-  /** Processor time of this process. */
+  /** The CPU time of this process. */
   loadCpuSeconds: number;
   /**
-   * From sending to receipt, in milliseconds; without deliveries `null`. By any client at a fixed rate, by
-   * the sender in a closed loop.
+   * The time from sending to receipt in milliseconds; `null` without deliveries. At a fixed rate it is
+   * measured at all clients, and in a closed loop at the sender.
    */
   latency: Quantiles | null;
-  /** The same, by the sender. */
+  /** The same, measured at the sender. */
   ownLatency: Quantiles | null;
-  /** The same, at a fixed rate, by the clients of other servers than the sender's. */
+  /** The same at a fixed rate, measured at clients of other servers than the sender's. */
   foreignLatency: Quantiles | null;
-  /** Clients whose connection ended early. */
+  /** The number of clients whose connection ended early. */
   lost: number;
 }
 
 const CONNECTING_AT_ONCE = 64;
 const TICKS_A_SECOND = 100; // USER_HZ of every Linux that Deno runs on.
 
-/** Adds up, for each of some processes, its processor time and that of all that it started, in seconds. */
+/** Returns for each process the CPU time of it and all its descendants, in seconds. */
 function cpuSeconds(pids: readonly number[]): number[] {
   const parents = new Map<number, number[]>();
   const times = new Map<number, number>();
@@ -120,7 +120,7 @@ async function connectAll(
   return took.summary();
 }
 
-/** Sends at a fixed rate, whatever comes back; catches up when it was held up. */
+/** Sends at a fixed rate, whatever comes back, and catches up after it was held up. */
 function sendAtRate(senders: Client[], rate: number): () => void {
   const began = performance.now();
   let sent = 0;

@@ -1,6 +1,6 @@
 /**
- * The clients of the load generator. There is no WebSocket library in the way: frames are built once, and
- * read by their headers.
+ * The clients of the load generator. They use no WebSocket library. Each builds its frame once, and reads
+ * only the headers and stamps of incoming frames.
  *
  * @module
  */
@@ -11,33 +11,33 @@ import { connectSocket, type Socket } from "./load_socket.ts";
 
 const ID_DIGITS = 4, TIME_DIGITS = 12;
 
-/** How many bytes at the start of each message hold its sender and its time. */
+/** The number of bytes at the start of each message that hold its sender and its time. */
 export const STAMP = ID_DIGITS + TIME_DIGITS;
 
 const textDecoder = new TextDecoder();
 const latin1 = new TextDecoder("latin1");
 
-/** What all clients count together. */
+/** The counters of all clients together. */
 export const seen = { deliveries: 0, returned: 0, lost: 0 };
 
 /**
- * From sending to receipt: of all that was timed, of what came back to its sender, and of what a client
- * sent that is connected to another server.
+ * The times from sending to receipt: of all timed messages, of those that came back to their senders, and
+ * of those whose sender is connected to another server.
  */
 export const latencies = { all: new Latencies(), own: new Latencies(), foreign: new Latencies() };
 
 const microseconds = () => Math.round(performance.now() * 1000);
 
-/** One raw WebSocket client. */
+/** A WebSocket client over a raw socket. */
 export class Client {
   /** Resolves when it is connected. */
   readonly opened = Promise.withResolvers<void>();
   #socket!: Socket;
   #head = "";
   #open = false;
-  /** Bytes of a frame whose end has not arrived. */
+  /** The bytes of a frame whose end has not arrived. */
   #rest: Uint8Array | null = null;
-  /** Bytes of the current frame that are still to come and need no look. */
+  /** The number of bytes of the current frame that are yet to come and can be ignored. */
   #skip = 0;
   #frame: Uint8Array | null = null;
   #inFlight = 0;
@@ -48,7 +48,7 @@ export class Client {
   readonly #url: number;
   readonly #timed: boolean;
 
-  /** Makes a client that is not connected yet. */
+  /** Creates a client that is not connected yet. */
   constructor(job: Job, id: number) {
     this.#job = job;
     this.#id = id;
@@ -56,7 +56,7 @@ export class Client {
     this.#timed = job.rate !== undefined;
   }
 
-  /** Connects, and reads everything or, if it is stuck, nothing. */
+  /** Connects, and reads everything unless `reads` is false. */
   async connect(reads = true): Promise<void> {
     const url = new URL(this.#job.urls[this.#url]);
     this.#socket = await connectSocket({
@@ -83,7 +83,7 @@ export class Client {
     if (!reads) this.#socket.pause();
   }
 
-  /** Begins to send, and goes on as its messages come back. */
+  /** Starts sending, and continues as its messages come back. */
   sendWithWindow(window: number): void {
     this.#window = window;
     this.#fill();
@@ -97,7 +97,7 @@ export class Client {
     this.#socket.write(frame);
   }
 
-  /** Sends no more. */
+  /** Stops sending. */
   stop(): void {
     this.#window = 0;
   }
@@ -120,7 +120,7 @@ export class Client {
     return this.#job.size + (this.#job.protocol ? this.#prefix().length + 2 : 0);
   }
 
-  /** A whole frame, masked with zeroes (allowed, and the server works as hard), ready for its stamp. */
+  /** Builds a frame without a stamp. Its mask is zero, which is allowed and gives the server the same work. */
   #build(): Uint8Array {
     const id = String(this.#id).padStart(ID_DIGITS, "0");
     const payload = this.#prefix() + id + "x".repeat(this.#job.size - ID_DIGITS) +
@@ -156,7 +156,7 @@ export class Client {
     this.#fill();
   }
 
-  /** Takes a frame whose header and stamp are there; returns its length, or 0 if more is needed first. */
+  /** Takes a frame whose header and stamp have arrived, and returns its length; 0 if bytes are missing. */
   #takeFrame(chunk: Uint8Array, at: number): number {
     const available = chunk.length - at;
     if (available < 2) return 0;
@@ -212,7 +212,7 @@ export class Client {
 
   #takeHead(chunk: Uint8Array): void {
     const before = this.#head.length;
-    this.#head += latin1.decode(chunk); // One character a byte, so that positions are the same.
+    this.#head += latin1.decode(chunk); // One character per byte, so that positions are the same.
     const end = this.#head.indexOf("\r\n\r\n");
     if (end < 0) return;
     if (!this.#head.startsWith("HTTP/1.1 101")) return this.#socket.end();
@@ -223,7 +223,7 @@ export class Client {
   }
 }
 
-/** Finds where a client connects: each server has as many, one after the other; what is over is the last one's. */
+/** Finds a client's server. Each server gets the same number of clients, and the last one also the rest. */
 function indexOfUrl({ urls, clients }: Job, id: number): number {
   return Math.min(urls.length - 1, Math.floor(id * urls.length / clients));
 }
@@ -232,7 +232,7 @@ function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** A final frame as clients send it (RFC 6455 §5.2). */
+/** Builds a client's frame for a whole message (RFC 6455 §5.2). */
 function frameOf(opcode: number, payload: Uint8Array): Uint8Array {
   const { length } = payload;
   const header = length < 126

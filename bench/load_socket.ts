@@ -1,5 +1,5 @@
 /**
- * Sockets for the load generator: Bun's own where it runs on Bun, those of `node:net` elsewhere.
+ * Sockets for the load generator. On Bun they are Bun's own sockets, and elsewhere those of `node:net`.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 
-/** What a connection is made with. */
+/** The options of a connection. */
 export interface SocketOptions {
   readonly hostname: string;
   readonly port: number;
@@ -17,10 +17,10 @@ export interface SocketOptions {
   onClose(): void;
 }
 
-/** The little that the load generator asks of a socket. */
+/** The part of a socket that the load generator uses. */
 export interface Socket {
   write(bytes: Uint8Array): void;
-  /** Reads no more. */
+  /** Stops reading. */
   pause(): void;
   end(): void;
 }
@@ -64,7 +64,7 @@ function onNode({ hostname, port, tls, onData, onClose }: SocketOptions): Promis
   });
 }
 
-/** Bun's sockets take what fits into the kernel's buffer; the caller keeps the rest. */
+/** Connects on Bun, whose sockets write only as much as fits into the kernel's buffer. */
 async function onBun(options: SocketOptions): Promise<Socket> {
   const { hostname, port, tls, onData, onClose } = options;
   const ready = Promise.withResolvers<void>();

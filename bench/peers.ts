@@ -1,5 +1,5 @@
 /**
- * What the benchmark compares: the relay on both transports, and the alternatives.
+ * The servers that the benchmark compares: the relay on both transports, and alternatives.
  *
  * @module
  */
@@ -7,11 +7,11 @@
 import type { CertificateFiles } from "../testing/certificate.ts";
 import { ROOT } from "../testing/program.ts";
 
-/** What servers that act as one have in common. */
+/** The engine that connects servers so that they act as one. */
 export interface Engine {
   /** Its name in tables. */
   readonly name: string;
-  /** The command that serves a port in the foreground, with a folder for what it keeps. */
+  /** Returns the command that serves a port in the foreground, with a folder for its data. */
   command(port: number, directory: string): string[];
 }
 
@@ -19,34 +19,34 @@ export interface Engine {
 export interface Place {
   /** Its port on loopback. */
   readonly port: number;
-  /** Certificate and key, for TLS. Default: no TLS. */
+  /** The certificate and key for TLS. Default: no TLS. */
   readonly certificate?: CertificateFiles;
   /** The port of its engine, if it has one. */
   readonly enginePort?: number;
 }
 
-/** One server to measure, or several that act as one. */
+/** A server to measure, or several that act as one. */
 export interface Peer {
   /** Its name in tables and plots. */
   readonly name: string;
-  /** What is spoken on top of WebSocket. */
+  /** The protocol on top of WebSocket. Default: none. */
   readonly protocol?: "socket.io";
   /** The version of its runtime. */
   readonly version: string;
   /** Whether it can serve TLS. Default: false. */
   readonly tls?: boolean;
-  /** How many processes serve, each a port of its own. Default: 1. */
+  /** The number of processes, each with a port of its own. Default: 1. */
   readonly processes?: number;
-  /** What makes them act as one. Default: nothing. */
+  /** The engine that makes them act as one. Default: none. */
   readonly engine?: Engine;
-  /** The command that serves in the foreground. */
+  /** Returns the command that serves in the foreground. */
   command(place: Place): string[];
 }
 
 /** A peer that cannot be measured here. */
 export interface Skipped {
   readonly name: string;
-  /** What is missing. */
+  /** The missing requirement. */
   readonly why: string;
 }
 
@@ -70,7 +70,7 @@ const REDIS: Engine = {
   ],
 };
 
-/** Where Bun is, once {@link installPackages} has run. */
+/** The path of Bun after {@link installPackages} has run. */
 export const BUN = `${NODE}/node_modules/.bin/bun`;
 
 async function output(command: string[], options: Deno.CommandOptions = {}): Promise<string> {
@@ -90,12 +90,12 @@ function exists(path: string): boolean {
   }
 }
 
-/** What several of the relay are compared with. */
+/** The peer that several relays are compared with. */
 export const SOCKET_IO_WITH_REDIS = "2 Socket.IO with Redis";
 
 export const NCHAN_WITH_REDIS = "2 nginx, nchan with Redis";
 
-/** The relay on a transport, from this tree or from another one. */
+/** Returns the relay on a transport, from this tree or from another one. */
 export function relay(transport: "native" | "ws", root = ROOT): Peer {
   return {
     name: `relay, ${transport}`,
@@ -119,7 +119,7 @@ export function relay(transport: "native" | "ws", root = ROOT): Peer {
   };
 }
 
-/** So many relays that share a NATS server, with its defaults: its stream is on disk. */
+/** Returns several relays that share a NATS server with default settings, so the stream is on disk. */
 export function cluster(processes: number, version: string, root = ROOT): Peer {
   const alone = relay("ws", root);
   return {
@@ -134,7 +134,7 @@ export function cluster(processes: number, version: string, root = ROOT): Peer {
   };
 }
 
-/** The arguments of a program that takes a port and, for TLS, two files. */
+/** Returns the arguments of a program that takes a port and, for TLS, two files. */
 function portAnd({ port, certificate }: Place): string[] {
   const files = certificate ? [certificate.cert_file, certificate.key_file] : [];
   return [`${port}`, ...files];
@@ -179,12 +179,12 @@ async function nchan(directory: string): Promise<Peer> {
   };
 }
 
-/** Installs the packages from npm, which the load generator needs too. */
+/** Installs the packages from npm, which the load generator needs, too. */
 export async function installPackages(): Promise<void> {
   await output(["npm", "install", "--no-audit", "--no-fund", "--prefix", NODE]);
 }
 
-/** Finds what several processes that act as one are compared with, and says what is missing. */
+/** Finds the peers of the cluster benchmark, and lists those that cannot be measured. */
 export async function findClusterPeers(
   directory: string,
 ): Promise<{ peers: Peer[]; skipped: Skipped[] }> {
@@ -222,7 +222,7 @@ export async function findClusterPeers(
   return { peers, skipped };
 }
 
-/** Installs packages from npm, builds programs, and says what is missing. */
+/** Installs packages from npm, builds programs, and lists the peers that cannot be measured. */
 export async function findPeers(
   directory: string,
 ): Promise<{ peers: Peer[]; skipped: Skipped[] }> {

@@ -91,7 +91,7 @@ function stuck(runs: Runs): string {
   );
 }
 
-/** What is compared with the reference at the top: in words, where it is measured, and whether more is better. */
+/** The comparisons with the reference at the top: name, measurement, figure, and whether more is better. */
 const COMPARED: readonly [
   what: string,
   measure: string,
@@ -114,7 +114,7 @@ const COMPARED: readonly [
   ["2,000 clients that connect at once, p99", "herd", "joinP99", false, 2000],
 ];
 
-/** Where the relay on `ws` loses against the reference, worst first, and then where it wins. */
+/** Describes where the relay on `ws` loses against the reference, worst first, and then where it wins. */
 function comparison(runs: Runs): string {
   const rows = COMPARED.flatMap(([what, measure, figure, more = false, x]) => {
     const ratios = runs.ratios(measure, "relay, ws", REFERENCE, figure, x);
@@ -250,7 +250,7 @@ ${failures(results)}
 
 const COLOURS = { ours: "#d9480f", others: "#74839a" };
 
-/** One colour per line; the relay comes first and has warm ones. */
+/** The colours of lines. The relay comes first and has warm colours. */
 const LINES = ["#d9480f", "#f59f00", "#1c7ed6", "#2b8a3e", "#74839a"];
 const CONFIG: TopLevelSpec["config"] = {
   background: "white",
@@ -260,7 +260,7 @@ const CONFIG: TopLevelSpec["config"] = {
   legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0, titleLimit: 0 },
 };
 
-/** Bars, one per peer, ours in colour, with the spread as a line. */
+/** Plots one bar per peer with the range as a line. The relay's bars are coloured. */
 function bars(
   title: string,
   unit: string,
@@ -361,7 +361,7 @@ function quantiles(runs: Runs, rate: number): TopLevelSpec {
   };
 }
 
-/** What was tried to make it faster, written by hand: it becomes the end of the report. */
+/** A text written by hand about attempts to make the relay faster, which becomes the end of the report. */
 const TRIED = new URL("tried.md", import.meta.url);
 
 async function draw(file: string, spec: TopLevelSpec): Promise<void> {
@@ -369,7 +369,7 @@ async function draw(file: string, spec: TopLevelSpec): Promise<void> {
   await Deno.writeTextFile(file, `${await view.toSVG()}\n`);
 }
 
-/** Writes the report and its plots into a directory, from the results in another one. */
+/** Writes the report and its plots from the results in one directory into another directory. */
 export async function report(from: string, directory: string): Promise<void> {
   const read = async (name: string) => JSON.parse(await Deno.readTextFile(`${from}${name}.json`));
   const results: Results = await read("results"), cluster: Circumstances = await read("cluster");

@@ -1,5 +1,5 @@
 /**
- * The part of the report on relays that act as one.
+ * The section of the report about relays that act as one.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import type { Circumstances } from "./results.ts";
 
 const ALONE = "one relay alone", TWO = "2 relays with NATS";
 
-/** What was wanted before it was measured. */
+/** The goals that were set before the measurements. */
 const AIMS = {
   oneSender: 1.4,
   sixteenSenders: 1.8,
@@ -27,14 +27,14 @@ const AIMS = {
   socketIo: 1 / 5,
 };
 
-/** Of two processes on cores of their own that wait for nothing but each other the busier one uses so much. */
+/** The least share of its core that the busier of server and load uses if nothing else holds them up. */
 const SATURATED = 0.9;
 
 const PEER = " × Socket.IO with Redis";
 
 const CLIENTS = 1000;
 
-/** Writes the section. */
+/** Formats the section. */
 export function clusterMarkdown(results: Circumstances): string {
   const runs = new Runs(results.runs);
   return `## Relays that act as one
@@ -91,13 +91,13 @@ ${failures(results)}
 `;
 }
 
-/** Says so if nchan was not measured. */
+/** Returns a note if nchan was not measured. */
 function nchan({ peers }: Circumstances): string {
   if (peers.some(({ name }) => name === NCHAN_WITH_REDIS)) return "";
   return " nchan with Redis was not measured, because its package is not installed here.";
 }
 
-/** Warns if servers under full load did not get their core, because the machine had other work. */
+/** Returns a warning if servers under full load did not get their core because of other work. */
 function warning(runs: Runs): string {
   const loads = ["one sender", "16 senders"];
   const got = loads.flatMap((measure) => {

@@ -1,5 +1,5 @@
 /**
- * What the benchmark measured: `bench/results.json`, and for relays that act as one `bench/cluster.json`.
+ * The contents of `bench/results.json` and, for relays that act as one, `bench/cluster.json`.
  *
  * @module
  */
@@ -8,21 +8,21 @@ import type { Result } from "./load.ts";
 
 /** One run of one peer. */
 export interface Run {
-  /** What was measured, for example `one sender`. */
+  /** The name of the measurement, for example `one sender`. */
   readonly measure: string;
-  /** The value that was varied: clients, bytes, messages per second, messages in flight. */
+  /** The value that was varied: clients, bytes, messages per second or messages in flight. */
   readonly x: number;
-  /** In which round, from 0. */
+  /** The number of the round, from 0. */
   readonly round: number;
   /** The peer's name. */
   readonly peer: string;
-  /** From the start of the process to the first answer to a handshake. */
+  /** The time from the start of the process to the first response to a handshake. */
   readonly startSeconds?: number;
-  /** What the load generator saw. */
+  /** The result of the load generator. */
   readonly result?: Result;
-  /** Resident memory before and after, in bytes, and of idle connections some seconds later. */
+  /** Resident memory in bytes before and after, and for idle connections some seconds later. */
   readonly memory?: readonly [before: number, after: number, later?: number];
-  /** Why there is no result. */
+  /** The reason why there is no result. */
   readonly failure?: string;
 }
 
@@ -30,7 +30,7 @@ export interface Run {
 export interface Circumstances {
   readonly when: string;
   readonly quick: boolean;
-  /** How long it took. */
+  /** Its duration. */
   readonly seconds: number;
   /** The relay's version and commit. */
   readonly version: string;
@@ -43,8 +43,8 @@ export interface Circumstances {
   readonly runs: readonly Run[];
 }
 
-/** The benchmark of one server. */
+/** The benchmark of single servers. */
 export interface Results extends Circumstances {
-  /** Messages per second at which latency was measured. */
+  /** The rate at which latency was measured, in messages per second. */
   readonly latencyRate: number;
 }

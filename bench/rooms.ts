@@ -1,10 +1,10 @@
 /**
- * Compares many rooms of two clients with one room of as many, on each transport:
+ * Compares many rooms of two clients with one room of the same number of clients, on each transport:
  *
  *     deno run -A bench/rooms.ts [ROUNDS [ROOMS]]
  *
- * Each room has one sender, and all together send as many messages as lead to the same number of
- * deliveries per second as in the one room. Prints the medians, and the range of the ratios.
+ * Each room has one sender. All senders together cause the same number of deliveries per second as in the
+ * one room. It prints the medians, and the range of the ratios.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { type Load, Server } from "./server.ts";
 const [rounds = "5", count = "9000"] = Deno.args;
 const rooms = Number(count), clients = 2 * rooms;
 
-/** Deliveries per second in all. */
+/** The total number of deliveries per second. */
 const DELIVERIES = 20_000;
 
 const STANDARD = { clients, size: 128, warmup: 1, seconds: 3 };

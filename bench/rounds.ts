@@ -1,6 +1,6 @@
 /**
- * Rounds of measurements: every round measures all peers in turn, so that whatever else the machine does
- * meets all of them.
+ * Rounds of measurements. Every round measures all peers in turn, so that other load on the machine affects
+ * all of them.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { Peer, Skipped } from "./peers.ts";
 import type { Circumstances, Run } from "./results.ts";
 import { PINNED, Server } from "./server.ts";
 
-/** What a server needs of its file descriptors besides those of its clients; the relay on `ws` most. */
+/** The file descriptors that a server needs besides those of its clients. The relay on `ws` needs most. */
 const SPARE_DESCRIPTORS = 400;
 
 const DIRECTORY = new URL(".", import.meta.url).pathname;
@@ -21,23 +21,23 @@ const DIRECTORY = new URL(".", import.meta.url).pathname;
 export class Rounds {
   /** The runs, in the order in which they were made. */
   readonly runs: Run[] = [];
-  /** What was left out. */
+  /** The peers and measurements that were skipped. */
   readonly skipped: Skipped[] = [];
   readonly #rounds: number;
   readonly #started = performance.now();
 
-  /** Begins a benchmark that measures everything a number of times. */
+  /** Starts a benchmark that measures everything a number of times. */
   constructor(rounds: number) {
     this.#rounds = rounds;
   }
 
-  /** Leaves something out. */
+  /** Records that a peer or measurement is skipped. */
   skip({ name, why }: Skipped): void {
     this.skipped.push({ name, why });
     this.#say(`SKIPPED: ${name}: ${why}`);
   }
 
-  /** Leaves out those numbers of clients for which a process may not open enough files. */
+  /** Skips numbers of clients for which a process may not open enough files, and returns the others. */
   possible(counts: readonly number[]): number[] {
     const limit = descriptorLimit() ?? Infinity;
     return counts.filter((clients) => {
@@ -48,7 +48,7 @@ export class Rounds {
     });
   }
 
-  /** Measures one thing for each of some peers, in rounds. */
+  /** Does one measurement for several peers, in rounds. */
   async measure(
     name: string,
     x: number,
@@ -73,7 +73,7 @@ export class Rounds {
     }
   }
 
-  /** Returns time, machine and programs of the measurements. */
+  /** Returns the time, machine and programs of the measurements. */
   async circumstances(peers: readonly Peer[], quick: boolean): Promise<Circumstances> {
     return {
       when: new Date().toISOString(),

@@ -1,5 +1,5 @@
 /**
- * A server under measurement: processes of its own, on the first core; the load is on the others.
+ * A server under measurement. Its processes run on the first core, and the load runs on the others.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { BUN, type Peer } from "./peers.ts";
 
 const LOAD = new URL("load.ts", import.meta.url).pathname;
 
-/** Where `taskset` can keep server and load apart. */
+/** Whether `taskset` can keep server and load on different cores. */
 export const PINNED = navigator.hardwareConcurrency > 1 &&
   (await new Deno.Command("taskset", { args: ["--version"] }).output().catch(() => null))
       ?.success ===
@@ -24,12 +24,12 @@ export const PINNED = navigator.hardwareConcurrency > 1 &&
 const onCore = (cores: string, command: string[]) =>
   PINNED ? ["taskset", "-c", cores, ...command] : command;
 
-/** What a job leaves open: everything but the server's address. */
+/** The parts of a job that do not depend on the server. */
 export type Load = Omit<Job, "urls" | "serverPids" | "protocol">;
 
-/** A running server, all of its processes; disposing of it ends them. */
+/** A running server with all its processes. Disposing of it ends them. */
 export class Server implements AsyncDisposable {
-  /** From the start of the last process to the first answer to a handshake. */
+  /** The time from the start of the last process to the first response to a handshake. */
   startSeconds = 0;
   readonly #peer: Peer;
   readonly #urls: string[] = [];
@@ -40,7 +40,7 @@ export class Server implements AsyncDisposable {
     this.#peer = peer;
   }
 
-  /** Starts a peer on free ports and waits for the first handshake that succeeds at each. */
+  /** Starts a peer on free ports and waits until a handshake succeeds at each. */
   static async start(peer: Peer, certificate?: CertificateFiles): Promise<Server> {
     const server = new Server(peer);
     try {
@@ -93,7 +93,7 @@ export class Server implements AsyncDisposable {
     });
   }
 
-  /** Puts a load on it and returns the result. */
+  /** Runs a load against it and returns the result. */
   async load(load: Load): Promise<Result> {
     const child = this.#spawnLoad(load);
     child.stdin.close();
@@ -109,7 +109,7 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** Puts a load on it, and lets the clients stay connected during `look`. */
+  /** Runs a load against it, and keeps the clients connected during `look`. */
   async loadAndHold<T>(load: Load, look: () => Promise<T>): Promise<[Result, T]> {
     const child = this.#spawnLoad({ ...load, hold: true });
     const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
@@ -130,7 +130,7 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** Resident memory of its process trees, in bytes. */
+  /** Returns the resident memory of its process trees, in bytes. */
   memory(): number {
     return this.#pids.flatMap(tree).reduce((sum, pid) => {
       const [, kib] = /^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`)) ?? [];
@@ -142,7 +142,7 @@ export class Server implements AsyncDisposable {
     await this.#stack.disposeAsync();
   }
 
-  /** Those of its processes that were started first; that of the engine comes first. */
+  /** The ids of its main processes. The engine comes first. */
   get #pids(): number[] {
     return this.#children.map(({ pid }) => pid);
   }
@@ -192,7 +192,7 @@ function read(path: string): string {
   }
 }
 
-/** A process and all that it started. */
+/** Returns the ids of a process and all its descendants. */
 function tree(pid: number): number[] {
   const children = read(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number);
   return [pid, ...children.flatMap(tree)];
