@@ -71,7 +71,7 @@ export class Link implements Order, BusListener {
     return this.#trouble;
   }
 
-  /** Takes a snapshot of the bus's counters and whether it is connected at this moment. */
+  /** Takes a snapshot of the bus's counters and of whether it is connected. */
   stats(): BusStats & { readonly connected: boolean } {
     return { ...this.#bus.stats(), connected: this.#bus.state === "connected" };
   }

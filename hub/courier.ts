@@ -40,7 +40,7 @@ export interface CourierOptions<Message, Data> {
   readonly echo: boolean;
   /** The rooms by name, all with a {@link SharedSource}. */
   readonly rooms: ReadonlyMap<string, Room<Message, Data>>;
-  /** Creates a room for messages that arrive for one without members; `null` to drop such messages. */
+  /** Creates a room for messages that arrive for a room without members; `null` to drop them. */
   open: ((name: string) => Room<Message, Data>) | null;
   /** The total of arrived messages in all rooms. */
   readonly arrived: Sum;

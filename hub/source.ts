@@ -11,7 +11,7 @@ import type { BatchBounds, Queue } from "./queue.ts";
 /**
  * Puts the messages of a room in order and makes batches of them.
  *
- * Times are in milliseconds: `at` by the clock, `now` by the pace of the room ({@link Pace.now}).
+ * Times are in milliseconds: `at` by the clock, `now` by the pace of the room (`Pace.now`).
  */
 export interface Source<Message, Data> {
   /** The messages that wait for their place in the order. */

@@ -253,7 +253,7 @@ export async function storm({ seconds, relays = 3, env = {} }: StormOptions): Pr
 
   try {
     await comers.stop();
-    // If the retention is not longer than the patience, a batch of disconnected clients may be lost.
+    // With a short retention, a batch of disconnected clients may be lost.
     await settle(sites, comers, common.RELAY_CLUSTER_RETENTION_SECONDS !== "120");
   } catch (error) {
     const logs = sites.map(({ relay }) => relay?.log.map(({ message }) => message).join("\n"));
