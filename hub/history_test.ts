@@ -6,6 +6,7 @@ import { encodeTexts } from "../testing/encoded.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
 import { endOfTurn, until } from "../testing/wait.ts";
 import { History } from "./history.ts";
+import { ENTRY_BYTES } from "./log.ts";
 import { MESSAGE_BYTES } from "./queue.ts";
 
 const MAX_BACKLOG_BYTES = 10_000;
@@ -76,7 +77,7 @@ Deno.test("Hub gives who joins what it asks for, what is queued, and what comes,
 });
 
 Deno.test("Hub keeps no more than it may, over all rooms together, and forgets the oldest first", async () => {
-  const cost = 1 + MESSAGE_BYTES;
+  const cost = 1 + MESSAGE_BYTES + ENTRY_BYTES;
   const site = setUp({ history: { bytes: 3 * cost, milliseconds: 1000 } });
   const bob = site.join(null, "/b");
   const sayInB = async (text: string) => {

@@ -11,7 +11,7 @@
 
 import type { Ending, Eviction } from "./connection.ts";
 import type { Chronicle } from "./history.ts";
-import { type Beginning, type Entry, Log, type Origin } from "./log.ts";
+import { type Beginning, type Entry, ENTRY_BYTES, Log, type Origin } from "./log.ts";
 import type { Lag, Tracked } from "./member.ts";
 import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
 import type { BatchBounds } from "./queue.ts";
@@ -323,7 +323,7 @@ export class Room<Message, Data> implements Chronicle {
     const started = performance.now();
     const { history } = this.#options;
     this.#log.append(entry, this.#laggards.size > 0, history !== null);
-    history?.add(this, entry.bytes, entry.time);
+    history?.add(this, entry.bytes + ENTRY_BYTES, entry.time);
     if (entry.origins) { for (const member of this.#ready) this.#give(member, entry); }
     else {
       for (const data of entry.encoded.all) {
@@ -376,6 +376,6 @@ export class Room<Message, Data> implements Chronicle {
 }
 
 /** Finds the places of a member's own messages in a batch. */
-function ownOf(member: unknown, origins: readonly Origin[]): number[] {
-  return origins.flatMap(({ sender }, at) => sender === member ? [at] : []);
+function ownOf({ identity }: { identity: object }, origins: readonly Origin[]): number[] {
+  return origins.flatMap(({ sender }, at) => sender === identity ? [at] : []);
 }
