@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Line } from "./queue.ts";
+import type { Origin } from "./log.ts";
+import type { Line, Queued } from "./queue.ts";
 import type { Room } from "./room.ts";
 
 /** Somebody who has sent a message. */
@@ -13,6 +14,8 @@ export abstract class Author<Message, Data> {
   line: Line<Message, Author<Message, Data>> | null = null;
   /** The time at which it was last seen to flood. */
   floodedAt = -Infinity;
+  /** What stands for it in the history, which must not keep a connection that has ended. */
+  readonly identity: object = {};
 
   /** Makes somebody who has sent nothing yet. */
   constructor(
@@ -48,4 +51,11 @@ export class Guest<Message, Data> extends Author<Message, Data> {
   settle(outcome: Posted): void {
     this.#outcome.resolve(outcome);
   }
+}
+
+/** Says who sent a message that was queued. */
+export function originOf<Message>(
+  { sender, bytes }: Queued<Message, Author<Message, unknown>>,
+): Origin {
+  return { sender: sender.identity, bytes };
 }

@@ -7,7 +7,7 @@
 
 /** How much of the past is kept. */
 export interface Retention {
-  /** The bytes; each message counts 64 more than its payload. */
+  /** The bytes; each message counts 64 more than its payload, and each batch 1024. */
   readonly bytes: number;
   /** The age in milliseconds. */
   readonly milliseconds: number;

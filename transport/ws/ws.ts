@@ -101,7 +101,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     const refusal = publisher.refuse({ type, length });
     if (refusal) return refusal;
     goOn();
-    handshakes.extend(request.socket, publisher.seconds);
+    handshakes.extend(request.socket, publisher.seconds + HANDSHAKE_TIMEOUT_SECONDS); // And for the answer.
     return await publisher.publish(seat, { type, length }, request);
   };
   server.on("request", (request, response) => take(request, response));
