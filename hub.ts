@@ -280,19 +280,20 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     member.connection.left?.();
     this.#options.onLeave?.(member, cause);
     this.#dropIfVacant(room);
-    if (this.size === 0) this.#closed?.resolve();
+    this.#finish();
   }
 
   /**
    * Takes in nothing more, sends what is queued, and then tells every member to go away.
    *
-   * @returns A promise for the moment when the last member has left, which {@link Hub.terminate} brings about.
+   * @returns A promise for the moment when the last member has left, which {@link Hub.terminate} brings about, and
+   * what was taken in has its place in the order, unless nobody answers who could give it one.
    */
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = Promise.withResolvers();
       for (const room of this.#rooms.values()) room.close(!this.orderAnswers);
-      if (this.size === 0) this.#closed.resolve();
+      this.#finish();
     }
     return this.#closed.promise;
   }
@@ -336,6 +337,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       backlogBytes,
       backlogBytesMax,
     };
+  }
+
+  /** Ends a closing when there is nobody, and nothing, left. */
+  #finish(): void {
+    if (!this.#closed || this.size > 0) return;
+    const isWaiting = [...this.#rooms.values()].some(({ source }) => source.waiting > 0);
+    if (!isWaiting || !this.orderAnswers) this.#closed.resolve();
   }
 
   *#members(): Generator<Tracked<Message, Data>> {
@@ -387,6 +395,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   #afterTurns(): void {
     this.#courier?.turn();
     this.#intake.resume();
+    this.#finish();
   }
 }
 

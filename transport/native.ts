@@ -105,7 +105,7 @@ async function listen(
       method: request.method,
       target: targetOf(request),
       headers: [...request.headers.keys()].length,
-      hosts: request.headers.has("host") ? 1 : 0, // The platform refuses more by itself.
+      hosts: hostsOf(request),
       header: (name) => request.headers.get(name),
     }, "hostname" in remoteAddr ? remoteAddr : null);
     const seat = admitted instanceof Promise ? await admitted : admitted;
@@ -162,6 +162,15 @@ async function settling(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, pause));
   await new Promise((resolve) => setImmediate(resolve));
   await new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * Counts the `Host` headers: the platform refuses more than one by itself. HTTP/2, which it speaks with TLS, has
+ * none, and cannot ask for an upgrade; curl and browsers post in it.
+ */
+function hostsOf({ url, headers }: Request): number {
+  const mayBeHttp2 = url.startsWith("https:") && !headers.has("upgrade");
+  return headers.has("host") || mayBeHttp2 ? 1 : 0;
 }
 
 /** Finds the target of the request line; the platform puts scheme and `Host`, in any form, before a path. */

@@ -2,12 +2,13 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { CLOSE } from "../close.ts";
 import { closeAll, connect, connectAll, roomOf } from "../../testing/client.ts";
 import { RawClient } from "../../testing/raw_client.ts";
-import { type Changes, startRelay } from "../../testing/start.ts";
+import { type Changes, startRelay, startWithTls } from "../../testing/start.ts";
 import { sharedTempFolder, tempFolder } from "../../testing/temp.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
 import { bounded, until } from "../../testing/wait.ts";
 
-const { path: directory } = await sharedTempFolder();
+const folder = await sharedTempFolder();
+const directory = folder.path;
 const tokens = `${directory}/tokens`;
 await Deno.writeTextFile(tokens, "talker\nlistener listen\n");
 
@@ -32,6 +33,14 @@ async function curl(...args: string[]): Promise<string> {
 }
 
 const OCTETS = { "Content-Type": "Application/Octet-Stream; x=y" };
+
+Deno.test("relay with TLS takes a POST in HTTP/2 or HTTP/1.1, whichever curl and the transport agree on", async () => {
+  for (const transport of ["native", "ws"] as const) {
+    await using relay = await startWithTls(folder, { server: { transport } });
+    const args = ["-k", "-d", "hello", "-w", "%{http_code}", httpOf(relay)];
+    assertEquals([await curl(...args), relay.stats().messages], ["204", 1], transport);
+  }
+});
 
 for (const transport of ["native", "ws"] as const) {
   const start = ({ server, ...rest }: Changes = {}) => {

@@ -145,6 +145,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     replaceCertificate: tls ? ({ cert, key }) => tls.setSecureContext({ cert, key }) : undefined,
     async stop(graceSeconds) {
       const closed = port.close();
+      await new Promise((resolve) => setTimeout(resolve)); // The last answers are on their way.
       handshakes.abort();
       clients.stop();
       await settlesWithin(graceSeconds, closed);
