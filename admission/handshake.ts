@@ -240,7 +240,7 @@ const REQUEST_CHECKS: readonly typeof refuseRequest[] = [
 ];
 
 /** What of that counts for a message that comes by `POST`. */
-const POST_CHECKS = [checkHeaders, checkPath, checkHosts, checkOrigin];
+const POST_CHECKS = [checkHeaders, checkPath, checkHost, checkOrigin];
 
 const STATE_CHECKS: readonly ((state: RelayState) => Refusal | null)[] = [
   checkDraining,
@@ -295,11 +295,6 @@ function checkHost({ hosts }: Handshake): Refusal | null {
   return hosts === 1
     ? null
     : bad(STATUS_CODE.BadRequest, `there must be exactly one Host header, got ${hosts}`);
-}
-
-/** The same for a `POST`, which may come over HTTP/2 and then has none (RFC 9113 §8.3.1). */
-function checkHosts(handshake: Handshake): Refusal | null {
-  return handshake.hosts === 0 ? null : checkHost(handshake);
 }
 
 function checkVersion({ version }: Handshake): Refusal | null {
