@@ -85,7 +85,13 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
     countRejection: options.countRejection,
     message: (payload, binary): WsMessage => ({ payload: bufferOf(payload), binary }),
   });
+  const asked = new WeakSet<Socket>();
   const take = (request: IncomingMessage, response: ServerResponse, goOn = () => {}): void => {
+    if (asked.has(request.socket)) { // It is ended after its first answer, so others never leave.
+      options.countRejection(UNREADABLE.reason);
+      return respond(request, response, UNREADABLE);
+    }
+    asked.add(request.socket);
     admit(request, async (admitted) => {
       if ("status" in admitted) return respond(request, response, admitted);
       try {

@@ -80,3 +80,14 @@ for (const [what, bytes, code] of BREACHES) {
     await until(() => relay.stats().evictions.error === 1, "the eviction");
   });
 }
+
+Deno.test("ws takes only the first of many requests that come at once, since it ends the connection after it", async () => {
+  await using relay = await start();
+  using client = await RawClient.open(relay);
+  const head = await client.ask(
+    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na".repeat(500),
+  );
+  assertEquals(head.split("\r\n")[0], "HTTP/1.1 204 No Content");
+  await client.ended;
+  assertEquals([relay.stats().messages, relay.stats().rejections.bad_request], [1, 499]);
+});
