@@ -30,11 +30,13 @@ export interface Asked {
 /** Answers requests, one per connection. */
 export class Requests {
   readonly #publisher: Publisher<WsMessage>;
+  readonly #countRejection: ListenOptions<WsMessage, Buffer>["countRejection"];
   readonly #server = createServer({ maxHeaderSize: MAX_HEAD_BYTES });
   readonly #asked = new WeakMap<Socket, Asked>();
 
   /** Begins without requests. */
   constructor({ members, maxMessageBytes, countRejection }: ListenOptions<WsMessage, Buffer>) {
+    this.#countRejection = countRejection;
     this.#publisher = new Publisher({
       members,
       maxMessageBytes,
@@ -68,7 +70,7 @@ export class Requests {
     goOn = () => {},
   ): Promise<void> {
     const asked = this.#asked.get(request.socket);
-    if (!asked) return; // A second request; the connection ends with the answer to the first.
+    if (!asked) return this.#countRejection(UNREADABLE.reason); // The answer to the first ends the connection.
     this.#asked.delete(request.socket);
     const admitted = await asked.admit();
     if ("status" in admitted) return respond(request, response, admitted);

@@ -130,3 +130,14 @@ Deno.test("ws answers a client that has ended its side already, and hears a mess
   await until(() => relay.stats().connected === 1, "bob to leave");
   assertEquals(relay.stats().evictions.error, 1);
 });
+
+Deno.test("ws takes only the first of many requests that come at once, since it ends the connection after it", async () => {
+  await using relay = await start();
+  using client = await RawClient.open(relay);
+  const head = await client.ask(
+    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na".repeat(500),
+  );
+  assertEquals(head.split("\r\n")[0], "HTTP/1.1 204 No Content");
+  await client.ended;
+  assertEquals([relay.stats().messages, relay.stats().rejections.bad_request], [1, 499]);
+});
