@@ -7,8 +7,9 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { Seat } from "../../admission/admission.ts";
-import type { Cause, Connection, Ending, Member, Membership, Replay } from "../../hub.ts";
+import type { Cause, Connection, Ending, Member, Membership } from "../../hub.ts";
 import { CLOSE, type Close } from "../close.ts";
+import { Seated } from "../seated.ts";
 import { Unread } from "../unread.ts";
 import { closeFrame, PING, pongFrame, type WsMessage } from "./frames.ts";
 import { type Findings, FrameReader } from "./reader.ts";
@@ -38,9 +39,8 @@ const MAX_PONGS = 64;
 type Members = Membership<WsMessage, Buffer>;
 
 /** The transport's side of an open client. */
-class Client implements Connection<Buffer>, Findings, Owner {
+class Client extends Seated implements Connection<Buffer>, Findings, Owner {
   readonly #socket: Socket;
-  readonly #seat: Seat;
   readonly #clients: WsClients;
   readonly #member: Member;
   readonly #reader: FrameReader;
@@ -64,40 +64,16 @@ class Client implements Connection<Buffer>, Findings, Owner {
 
   /** Makes an open client a member. */
   constructor(socket: Socket, seat: Seat, clients: WsClients) {
+    super(seat);
     this.#socket = socket;
-    this.#seat = seat;
     this.#clients = clients;
     this.#reader = new FrameReader(this, clients.maxMessageBytes);
     clients.all.add(this);
     this.#member = clients.members.join(this);
   }
 
-  get peer(): string {
-    return this.#seat.peer;
-  }
-
-  get room(): string {
-    return this.#seat.room;
-  }
-
-  get replay(): Replay | null {
-    return this.#seat.replay;
-  }
-
-  get mayTalk(): boolean {
-    return this.#seat.mayTalk;
-  }
-
-  get expires(): number {
-    return this.#seat.expires;
-  }
-
   leave(cause: Cause): void {
     this.#clients.members.leave(this.#member, cause);
-  }
-
-  left(): void {
-    this.#seat.release();
   }
 
   backlog(): number {
