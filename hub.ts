@@ -286,19 +286,21 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     member.connection.left?.();
     this.#options.onLeave?.(member, cause);
     this.#dropIfVacant(room);
-    if (this.size === 0) this.#closed?.resolve();
+    this.#finish();
   }
 
   /**
    * Stops accepting messages, sends those that are queued, and then starts to close every connection.
    *
-   * @returns A promise that resolves when the last member has left. {@link Hub.terminate} removes the rest.
+   * @returns A promise that resolves when the last member has left and all accepted messages have their
+   * places in the order. It does not wait for places while the shared order does not respond.
+   * {@link Hub.terminate} removes members that stay.
    */
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = Promise.withResolvers();
       for (const room of this.#rooms.values()) room.close(!this.orderAnswers);
-      if (this.size === 0) this.#closed.resolve();
+      this.#finish();
     }
     return this.#closed.promise;
   }
@@ -342,6 +344,13 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       backlogBytes,
       backlogBytesMax,
     };
+  }
+
+  /** Ends a closing when there is nobody, and nothing, left. */
+  #finish(): void {
+    if (!this.#closed || this.size > 0) return;
+    const isWaiting = [...this.#rooms.values()].some(({ source }) => source.waiting > 0);
+    if (!isWaiting || !this.orderAnswers) this.#closed.resolve();
   }
 
   *#members(): Generator<Tracked<Message, Data>> {
@@ -393,6 +402,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
   #afterTurns(): void {
     this.#courier?.turn();
     this.#intake.resume();
+    this.#finish();
   }
 }
 

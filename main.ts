@@ -139,6 +139,11 @@ function logStart(relay: Relay, config: LoadedConfig["config"], origin: string):
       origin,
     },
   );
+  if (server.without_token === "listen" && !wantsTokens(server)) {
+    log.warn(
+      "server.without_token is listen, but no tokens or keys are configured; all clients may send",
+    );
+  }
   if (anyOrigin && !wantsTokens(server)) {
     log.warn(
       "Anyone may connect, from any web page; server.allowed_origins and server.auth_tokens_file restrict that",

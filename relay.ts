@@ -106,7 +106,7 @@ export async function start(
     case "native":
       return await startOn(native, config, explicit);
     case "ws": {
-      const { ws } = await import("./transport/ws/ws.ts"); // The library is loaded only if it is used.
+      const { ws } = await import("./transport/ws/ws.ts"); // Loaded only if it is used.
       return await startOn(ws, config, explicit);
     }
   }

@@ -11,6 +11,7 @@ import type { Config } from "../config.ts";
 import {
   type Handshake,
   type HandshakeRequest,
+  MAY_LISTEN,
   parseHandshake,
   type Policy,
   type Refusal,
@@ -164,7 +165,12 @@ export class Admission {
     const refusal = refuseClient(arrival.handshake, verdict, this.#stateFor(arrival));
     if (!refusal) return this.#seat(arrival, verdict as Grant);
     if ("denied" in verdict) this.#logToken(arrival, verdict.denied);
-    else if (refusal.reason === "role") this.#logToken(arrival, "it is for other rooms");
+    else if (refusal.reason === "role") {
+      this.#logToken(
+        arrival,
+        refusal === MAY_LISTEN ? "it may only listen" : "it is for other rooms",
+      );
+    }
     this.countRejection(refusal.reason);
     return refusal;
   }

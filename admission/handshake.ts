@@ -362,7 +362,7 @@ const FORBIDDEN: Refusal = {
 };
 
 /** The refusal of a message of somebody who may only listen. */
-const MAY_LISTEN: Refusal = {
+export const MAY_LISTEN: Refusal = {
   reason: "role",
   status: STATUS_CODE.Forbidden,
   headers: {},

@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect, roomOf } from "../testing/client.ts";
 import { has } from "../testing/daemon.ts";
 import { NatsServer } from "../testing/nats.ts";
@@ -114,4 +114,39 @@ Deno.test("relay refuses a history that is longer than the stream keeps messages
   const { code, stderr } = await run({ args: ["--check"], env });
   assertEquals(code, 2);
   assertMatch(stderr, /history_seconds must be at most cluster\.retention_seconds, 120, got 121 /);
+});
+
+Deno.test({
+  name:
+    "relay that starts in a cluster has a history although the stream loses its beginning meanwhile",
+  ignore: !here,
+  fn: async () => {
+    await using nats = await NatsServer.start();
+    const kept = 1024 * 1024;
+    const cluster = { servers: [nats.url], max_bytes: 8 * kept };
+    const changes = { cluster, relay: { history_bytes: kept } };
+    await using first = await start(nats, changes);
+    await using alice = await connect(first);
+    const text = "x".repeat(10_000);
+    let said = 0, heard = 0;
+    alice.listen(() => heard++);
+    const talking = setInterval(() => {
+      for (; said < heard + 100; said++) alice.send(`${said} ${text}`);
+    }, 1);
+    try {
+      await until(() => heard > 1000, "the stream to be full", 60);
+      await using second = await start(nats, changes);
+      const { historyBytes } = second.stats();
+      assert(historyBytes > kept / 4, `the history has ${historyBytes} bytes`);
+      clearInterval(talking);
+      await until(() => heard === said, "the last message");
+      const last = Array.from({ length: 30 }, (_, i) => said - 30 + i);
+      const numbersOf = async (query: string) =>
+        (await heardBy(second, query)).map((text) => parseInt(text as string));
+      await until(async () => (await numbersOf("last=1"))[0] === said - 1, "it at the other relay");
+      assertEquals(await numbersOf("last=30"), last);
+    } finally {
+      clearInterval(talking);
+    }
+  },
 });

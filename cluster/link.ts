@@ -134,10 +134,13 @@ export class Link implements Order, BusListener {
     this.#trouble = "lost";
     this.#lost.reject(new Error(`Cannot start in the cluster at ${this.#bus.engine}: it was lost`));
     const count = this.#expel("cluster");
-    log.error("The cluster at {engine} is lost; {count} clients are being disconnected", {
-      ...this.#names(),
-      count,
-    });
+    log.error(
+      "The cluster at {engine} is lost; {count} clients are being disconnected, and the relay keeps trying",
+      {
+        ...this.#names(),
+        count,
+      },
+    );
     this.#sweep();
   }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { StreamInfo } from "@nats-io/jetstream";
 import { type ConnectionOptions, nanos } from "@nats-io/transport-node";
 import type { Batch } from "../hub.ts";
 import { log } from "../lib/log.ts";
@@ -17,7 +18,14 @@ import { Outbox } from "./outbox.ts";
 import { Reader } from "./reader.ts";
 import { engineOf, type ServerSettings, Session } from "./session.ts";
 import { Standing } from "./standing.ts";
-import { endOf, ensureStream, type Loss, type Place, type StreamSettings } from "./stream.ts";
+import {
+  endOf,
+  ensureStream,
+  findLasting,
+  type Loss,
+  type Place,
+  type StreamSettings,
+} from "./stream.ts";
 import {
   type Envelope,
   OVERHEAD_BYTES,
@@ -73,7 +81,8 @@ export class NatsBus implements Bus {
   #complaint = ""; // The last problem that was logged; empty after a recovery.
   #recheck: (why: string) => void = () => {};
 
-  readonly #present: Place; // The end of the stream on connecting.
+  #present: Place; // The end of the stream on connecting.
+  #shortened = false;
   readonly #caughtUp = Promise.withResolvers<void>();
 
   /** Takes over a connection. Reading begins after `past`; `end` is the end of the stream at this time. */
@@ -206,9 +215,11 @@ export class NatsBus implements Bus {
     else if (this.#flight) this.#goOnPublishing(this.#flight, session, endOf(info));
     if (loss) {
       const tellOwn = await this.#findOwn(loss, session, broke);
-      this.#reader.skipTo(loss.next);
+      const shortens = this.#isPast && !loss.anew && !this.#shortened;
+      if (shortens) this.#shorten(info);
+      else this.#reader.skipTo(loss.next);
       if (lostOwn) this.#loseOwn(loss.why);
-      else this.#lose(loss.why, tellOwn);
+      else if (!shortens || this.#stats.batches.in > 0) this.#lose(loss.why, tellOwn);
     }
     await this.#reader.open(session);
     if (this.#flight && this.#publishAt === 0) {
@@ -219,10 +230,22 @@ export class NatsBus implements Bus {
     this.#noticePresent();
   }
 
+  /** Skips a part of the past, at most once, because the stream loses it while a relay starts. */
+  #shorten(info: StreamInfo): void {
+    this.#shortened = true;
+    this.#reader.skipTo(findLasting(info));
+    this.#present = endOf(info);
+  }
+
+  /** Whether the next message is from before this relay connected. */
+  get #isPast(): boolean {
+    const { created, sequence } = this.#reader.place;
+    return created === this.#present.created && sequence < this.#present.sequence;
+  }
+
   /** Reports once when the whole past has been read. */
   #noticePresent(): void {
-    const { created, sequence } = this.#reader.place;
-    if (created === this.#present.created && sequence < this.#present.sequence) return;
+    if (this.#isPast) return;
     this.#outbox.push(() => this.#caughtUp.resolve());
   }
 

@@ -234,6 +234,16 @@ export async function findPlace(
   return { created, sequence, time: null };
 }
 
+/** The share of a stream, from its beginning on, that may be gone before it is read. */
+const FLEETING_SHARE = 1 / 8;
+
+/** Finds the place behind which everything that a stream holds will still be there when it is asked for. */
+export function findLasting({ created, state }: StreamInfo): Place {
+  const { first_seq, last_seq } = state;
+  const fleeting = Math.ceil((last_seq + 1 - first_seq) * FLEETING_SHARE);
+  return { created, sequence: Math.min(last_seq, first_seq - 1 + fleeting), time: null };
+}
+
 /** Tells whether a stream holds a message. */
 export function holds({ first_seq, last_seq }: StreamInfo["state"], sequence: number): boolean {
   return first_seq > 0 && first_seq <= sequence && sequence <= last_seq;

@@ -6,7 +6,7 @@
 
 import { closestString } from "@std/text";
 import { parseArgs } from "@std/cli";
-import type { TextSetting } from "./schema.ts";
+import { KEYS, type TextSetting } from "./schema.ts";
 
 /** The text of `--help`. */
 export const HELP =
@@ -56,6 +56,17 @@ const SETTINGS: Readonly<Record<string, string>> = {
 /** Flags that set a key to true. */
 const SWITCHES: Readonly<Record<string, string>> = { "demo": "server.demo_page" };
 
+/** Says what to use in place of a flag that does not exist: a key, if it is named like one. */
+function describeUnknown(flag: string, known: readonly string[]): string {
+  const path = flag.replace(/^--?/, "").replaceAll("-", "_");
+  const named = [...KEYS.keys()].filter((key) => key === path || key.endsWith(`.${path}`));
+  if (named.length !== 1) {
+    return `Unknown flag ${flag} (did you mean ${closestString(flag, known)}?)`;
+  }
+  const variable = `RELAY_${named[0].toUpperCase().replaceAll(".", "_")}`;
+  return `Unknown flag ${flag} (set ${named[0]} in the file, or ${variable} in the environment)`;
+}
+
 /** Reads the command line. */
 export function parseFlags(args: readonly string[]): Flags {
   const problems: string[] = [];
@@ -71,7 +82,7 @@ export function parseFlags(args: readonly string[]): Flags {
       problems.push(
         key === undefined
           ? `${arg} is not a flag, and the relay takes only flags (command line)`
-          : `Unknown flag ${flag} (did you mean ${closestString(flag, known)}?)`,
+          : describeUnknown(flag, known),
       );
       return false;
     },

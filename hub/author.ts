@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Line } from "./queue.ts";
+import type { Origin } from "./log.ts";
+import type { Line, Queued } from "./queue.ts";
 import type { Room } from "./room.ts";
 
 /** A sender of messages. */
@@ -13,6 +14,8 @@ export abstract class Author<Message, Data> {
   line: Line<Message, Author<Message, Data>> | null = null;
   /** The time at which it was last found flooding. */
   floodedAt = -Infinity;
+  /** What stands for it in the history, which must not keep a connection that has ended. */
+  readonly identity: object = {};
 
   /** Creates a sender that has not sent anything yet. */
   constructor(
@@ -49,4 +52,11 @@ export class Guest<Message, Data> extends Author<Message, Data> {
   settle(outcome: Posted): void {
     this.#outcome.resolve(outcome);
   }
+}
+
+/** Says who sent a message that was queued. */
+export function originOf<Message>(
+  { sender, bytes }: Queued<Message, Author<Message, unknown>>,
+): Origin {
+  return { sender: sender.identity, bytes };
 }

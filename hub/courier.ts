@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Author } from "./author.ts";
+import { type Author, originOf } from "./author.ts";
 import type { SharedOrder } from "./options.ts";
 import {
   type Batch,
@@ -168,9 +168,7 @@ export class Courier<Message, Data> {
         // A view would keep the whole packet in memory for as long as the history lasts.
         frames: keeps ? piece.frames.slice() : piece.frames,
         payloadBytes: payloadBytesOf(piece),
-        origins: this.#options.echo || own.length === 0
-          ? null
-          : own.map(({ sender, bytes }) => ({ sender, bytes })),
+        origins: this.#options.echo || own.length === 0 ? null : own.map(originOf),
         time,
       });
     }

@@ -95,3 +95,29 @@ Deno.test("Hub does not hold up other rooms while a room of the shared order wai
   assertEquals(hub.stats().queuedMessages, 1);
   hub.expel("gap");
 });
+
+Deno.test("Hub that closes waits for what is on its way, also if all members have left", async () => {
+  const { hub, batches, alice } = setUp();
+  hub.publish(alice, "a", 1);
+  await endOfTurn();
+  const post = hub.post({ room: "/", address: "192.0.2.7", message: "b", bytes: 1 });
+  hub.leave(alice, "closed");
+  let closed = false;
+  const closing = hub.close().then(() => closed = true);
+  await endOfTurn();
+  hub.deliver(batches[0], true, 0);
+  await endOfTurn();
+  assertEquals([closed, batches.map(textOf)], [false, ["a", "b"]]);
+  hub.deliver(batches[1], true, 0);
+  assertEquals(await post, "placed");
+  await closing;
+});
+
+Deno.test("Hub that closes does not wait for an order that does not answer", async () => {
+  const { hub, alice } = setUp();
+  hub.publish(alice, "a", 1);
+  await endOfTurn();
+  hub.leave(alice, "closed");
+  hub.orderAnswers = false;
+  await hub.close();
+});

@@ -7,7 +7,7 @@
 
 /** The bounds of the history. */
 export interface Retention {
-  /** The size in bytes. Each message counts for 64 bytes more than its payload. */
+  /** The size in bytes. Each message counts for 64 bytes more than its payload, and each batch for 1024. */
   readonly bytes: number;
   /** The greatest age in milliseconds. */
   readonly milliseconds: number;

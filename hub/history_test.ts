@@ -6,6 +6,7 @@ import { encodeTexts } from "../testing/encoded.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
 import { endOfTurn, until } from "../testing/wait.ts";
 import { History } from "./history.ts";
+import { ENTRY_BYTES } from "./log.ts";
 import { MESSAGE_BYTES } from "./queue.ts";
 
 const MAX_BACKLOG_BYTES = 10_000;
@@ -76,7 +77,7 @@ Deno.test("Hub gives a new member history, queued messages and all later ones wi
 });
 
 Deno.test("Hub bounds the history of all rooms together and discards the oldest first", async () => {
-  const cost = 1 + MESSAGE_BYTES;
+  const cost = 1 + MESSAGE_BYTES + ENTRY_BYTES;
   const site = setUp({ history: { bytes: 3 * cost, milliseconds: 1000 } });
   const bob = site.join(null, "/b");
   const sayInB = async (text: string) => {
@@ -299,4 +300,31 @@ Deno.test("members that ask for history receive exactly that and everything afte
     { numRuns: 150 },
   );
   assert(cut > 0, `${cut} were given less, ${gaps} were closed`);
+});
+
+Deno.test("Hub makes few writes in one turn for those that replay many small batches", async () => {
+  const site = setUp();
+  const texts = Array.from({ length: 200 }, (_, i) => `${i % 10}`);
+  for (const text of texts) await site.say(text);
+  const all = Array.from({ length: 20 }, () => site.join({ last: 200 }).connection);
+  const written = () => all.reduce((sum, { heard }) => sum + heard.length, 0);
+  await endOfTurn();
+  const atOnce = written();
+  assert(atOnce > 0 && atOnce <= 1024, `${atOnce} writes in one turn`);
+  await until(() => written() === 4000, "the replays");
+  for (const { heard } of all) assertEquals(heard, texts);
+});
+
+Deno.test("Hub gives a laggard what it has missed before those that replay", async () => {
+  const site = setUp({ maxBacklogBytes: 1e6 });
+  for (let i = 0; i < 50; i++) await site.say("x".repeat(15_000));
+  const { connection } = site.join();
+  connection.held = 200_000;
+  await site.say("missed");
+  const replays = Array.from({ length: 60 }, () => site.join({ last: 100 }).connection);
+  connection.held = 0;
+  await endOfTurn();
+  assert(replays.some(({ heard }) => heard.length === 0), "all replays were fed in one turn");
+  assertEquals(connection.heard, ["missed"]);
+  await until(() => replays.every(({ heard }) => heard.length === 51), "the replays");
 });

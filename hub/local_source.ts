@@ -6,7 +6,7 @@
 
 import type { Encoded } from "./connection.ts";
 import type { Entry } from "./log.ts";
-import type { Author } from "./author.ts";
+import { type Author, originOf } from "./author.ts";
 import { isOfLate } from "./pace.ts";
 import {
   type BatchBounds,
@@ -90,7 +90,7 @@ export class LocalSource<Message, Data> implements Source<Message, Data> {
       messages: batch.length,
       payloadBytes,
       bytes: payloadBytes + MESSAGE_BYTES * batch.length,
-      origins: this.#options.echo ? null : batch.map(({ sender, bytes }) => ({ sender, bytes })),
+      origins: this.#options.echo ? null : batch.map(originOf),
       time,
     };
   }

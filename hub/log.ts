@@ -25,9 +25,12 @@ export interface Entry<Data> {
   readonly time: number;
 }
 
+/** The memory in bytes that an entry takes up besides its messages: many small ones are much, too. */
+export const ENTRY_BYTES = 1024;
+
 /** The origin of one message. */
 export interface Origin {
-  /** The member that sent it. */
+  /** The identity of the author, which is kept longer than the author. */
   readonly sender: unknown;
   /** The size of its payload. */
   readonly bytes: number;

@@ -16,14 +16,17 @@ export class TokenBucket {
   }
 
   /**
-   * Takes one message.
+   * Takes one message; one that is not within the rate costs nothing, so that who sends a little too much is not
+   * refused for ever.
    *
    * @param now The time in milliseconds.
    * @returns Whether the message is within the rate.
    */
   take(now: number): boolean {
     this.#regain(now);
-    return --this.#tokens >= 0;
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
   }
 
   /** Tells whether the bucket is full, like a new one; `now` is the time in milliseconds. */

@@ -11,7 +11,7 @@
 
 import type { Ending, Eviction } from "./connection.ts";
 import type { Chronicle } from "./history.ts";
-import { type Beginning, type Entry, Log, type Origin } from "./log.ts";
+import { type Beginning, type Entry, ENTRY_BYTES, Log, type Origin } from "./log.ts";
 import type { Lag, Tracked } from "./member.ts";
 import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
 import type { BatchBounds } from "./queue.ts";
@@ -28,6 +28,9 @@ const MOST_OVERSHOOT = 1.5;
 
 /** The bytes after which no further laggard is fed in the same turn. */
 const MAX_FED_BYTES = 4 * 1024 * 1024;
+
+/** The bytes that can be copied in the time of one write. Small batches cost writes rather than bytes. */
+const WRITE_BYTES = 4 * 1024;
 
 /** The time after which a room that waits checks again whether it may move on. */
 const PAUSE_MILLISECONDS = 1;
@@ -190,14 +193,14 @@ export class Room<Message, Data> implements Chronicle {
     if (this.#laggards.size === 0) return PAUSE_MILLISECONDS;
     const { now } = this.#pace;
     let needed = Infinity, quiet = Infinity, left = MAX_FED_BYTES;
-    for (const member of [...this.#laggards]) {
+    for (const member of this.#inOrder()) {
       const lag = member.lag!;
       if (lag.replaying && lag.position < this.#log.past) {
         this.#options.evict(member, "gap"); // It is too slow for the history that it asked for.
         continue;
       }
       if (member.connection.backlog() < lag.held) member.tookAt = now;
-      if (left > 0) left -= this.#feedOne(member, lag);
+      if (left > 0) left -= this.#feedOne(member, lag, left);
       lag.held = member.connection.backlog();
       const behind = this.#log.behind(lag.position);
       if (behind === 0) lag.replaying = false;
@@ -212,22 +215,37 @@ export class Room<Message, Data> implements Chronicle {
     return Math.max(PAUSE_MILLISECONDS, Math.min(quiet / 8, LONGEST_REST_MILLISECONDS));
   }
 
-  /** Gives a laggard as much as its socket accepts, moves it behind the others, and returns the bytes. */
-  #feedOne(member: Tracked<Message, Data>, lag: Lag): number {
+  /** Returns first the laggards that become slow unless they are fed, and then those that receive history. */
+  #inOrder(): Tracked<Message, Data>[] {
+    const all = [...this.#laggards];
+    return [
+      ...all.filter(({ lag }) => !lag!.replaying),
+      ...all.filter(({ lag }) => lag!.replaying),
+    ];
+  }
+
+  /**
+   * Gives a laggard as much as its socket accepts, and moves it behind the others.
+   *
+   * @param most The cost at which to stop.
+   * @returns The cost: the bytes that were given, and {@link WRITE_BYTES} for each write.
+   */
+  #feedOne(member: Tracked<Message, Data>, lag: Lag, most: number): number {
     const held = member.connection.backlog();
-    let fed = 0;
-    while (lag.position < this.#log.head && held + fed < this.#highWater) {
+    let fed = 0, cost = 0;
+    while (lag.position < this.#log.head && held + fed < this.#highWater && cost < most) {
       const entry = this.#log.at(lag.position++);
       this.#give(member, entry, lag.skip);
       if (lag.replaying) this.#tally.replayedMessages += entry.messages - lag.skip;
       lag.skip = 0;
       fed += entry.bytes;
+      cost += entry.bytes + WRITE_BYTES * entry.encoded.all.length;
     }
     if (fed > 0) {
       this.#laggards.delete(member);
       this.#laggards.add(member);
     }
-    return fed;
+    return cost;
   }
 
   #catchUp(member: Tracked<Message, Data>): void {
@@ -305,7 +323,7 @@ export class Room<Message, Data> implements Chronicle {
     const started = performance.now();
     const { history } = this.#options;
     this.#log.append(entry, this.#laggards.size > 0, history !== null);
-    history?.add(this, entry.bytes, entry.time);
+    history?.add(this, entry.bytes + ENTRY_BYTES, entry.time);
     if (entry.origins) { for (const member of this.#ready) this.#give(member, entry); }
     else {
       for (const data of entry.encoded.all) {
@@ -358,6 +376,6 @@ export class Room<Message, Data> implements Chronicle {
 }
 
 /** Finds the indices of a member's own messages in a batch. */
-function ownOf(member: unknown, origins: readonly Origin[]): number[] {
-  return origins.flatMap(({ sender }, at) => sender === member ? [at] : []);
+function ownOf({ identity }: { identity: object }, origins: readonly Origin[]): number[] {
+  return origins.flatMap(({ sender }, at) => sender === identity ? [at] : []);
 }

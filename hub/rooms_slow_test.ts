@@ -1,19 +1,15 @@
 import { assert } from "@std/assert";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { Hub } from "../hub.ts";
 import { encodeTexts } from "../testing/encoded.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
+import { collectOwnGarbage } from "../testing/garbage.ts";
 import { endOfTurn } from "../testing/wait.ts";
 
 const ROOMS = 100_000;
 
-setFlagsFromString("--expose-gc");
-const collectGarbage: () => void = runInNewContext("gc");
-
 /** Returns the memory in use, in bytes. */
 function heapInUse(): number {
-  collectGarbage();
+  collectOwnGarbage();
   return Deno.memoryUsage().heapUsed;
 }
 

@@ -55,7 +55,7 @@ browserTest(
     for (const body of ["one", "two", "three"]) await fetch(url, { method: "POST", body });
     await using bob = await connect(roomOf(relay, "/b?last=2"));
     await bob.take(2);
-    const line = "Rooms: 2. History: 203 B. Since the start: 3 by POST, 2 replayed.";
+    const line = "Rooms: 2. History: 3.2 KiB. Messages since the start: 3 by POST, 2 replayed.";
     await shows(page, page.getByText(line));
     assertEquals(alice.waiting, 0);
   },

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { bounded, until } from "./wait.ts";
 
 /** The flag that a relay has to be started with. */
@@ -22,4 +24,10 @@ export async function collectGarbage(relay: { stderr: string }): Promise<void> {
   await bounded(answered, "a garbage collection");
   socket.close();
   await bounded(closed, "the debugger to go");
+}
+
+/** Collects the garbage of this process. */
+export function collectOwnGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
 }

@@ -32,7 +32,8 @@ export function startRelay(changes?: Changes): Promise<Relay> {
 }
 
 /** Starts a relay with TLS and a new certificate in a folder. */
-export async function startWithTls(folder: TempFolder): Promise<Relay> {
+export async function startWithTls(folder: TempFolder, changes: Changes = {}): Promise<Relay> {
   const files = await makeCertificate(folder.path, "own");
-  return await startRelay({ server: { tls: { enabled: true, ...files } } });
+  const tls = { enabled: true, ...files };
+  return await startRelay({ ...changes, server: { ...changes.server, tls } });
 }

@@ -25,3 +25,17 @@ export const CLOSE: Readonly<Record<Ending, Close>> = {
   gap: { code: 1012, reason: "messages were lost" },
   cluster: { code: 1013, reason: "try again later" },
 };
+
+/**
+ * The close frames for a client that breaks the protocol (RFC 6455 §7.4.1), on `ws`; `native` ends the
+ * connection without one.
+ */
+export const BREACH = {
+  bits: { code: 1002, reason: "reserved bits or opcode" },
+  mask: { code: 1002, reason: "frame without a mask" },
+  order: { code: 1002, reason: "fragments out of order" },
+  control: { code: 1002, reason: "control frame in fragments or too long" },
+  length: { code: 1002, reason: "length beyond 63 bits" },
+  close: { code: 1002, reason: "close code out of range" },
+  utf8: { code: 1007, reason: "text that is not UTF-8" },
+} satisfies Readonly<Record<string, Close>>;

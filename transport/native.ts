@@ -8,10 +8,11 @@ import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
 import { UNREADABLE } from "../admission/handshake.ts";
-import type { Cause, Connection, Encoded, Ending, Member, Membership, Replay } from "../hub.ts";
+import type { Cause, Connection, Encoded, Ending, Member, Membership } from "../hub.ts";
 import { keepServing, type Listener, type TcpAddress } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";
 import { Publisher } from "./http/publish.ts";
+import { Seated } from "./seated.ts";
 import { bufferOf, type Framed, readFrames, writeFrames } from "./frames.ts";
 import type { Answer, ListenOptions, Transport } from "./transport.ts";
 import { SLOWEST_LINE } from "./unread.ts";
@@ -105,7 +106,7 @@ async function listen(
       method: request.method,
       target: targetOf(request),
       headers: [...request.headers.keys()].length,
-      hosts: request.headers.has("host") ? 1 : 0, // The platform refuses more by itself.
+      hosts: hostsOf(request),
       header: (name) => request.headers.get(name),
     }, "hostname" in remoteAddr ? remoteAddr : null);
     const seat = admitted instanceof Promise ? await admitted : admitted;
@@ -164,6 +165,15 @@ async function settling(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
+/**
+ * Counts the `Host` headers: the platform refuses more than one by itself. HTTP/2, which it speaks with TLS, has
+ * none, and cannot ask for an upgrade; curl and browsers post in it.
+ */
+function hostsOf({ url, headers }: Request): number {
+  const mayBeHttp2 = url.startsWith("https:") && !headers.has("upgrade");
+  return headers.has("host") || mayBeHttp2 ? 1 : 0;
+}
+
 /** Finds the target of the request line; the platform puts scheme and `Host`, in any form, before a path. */
 function targetOf({ url, headers }: Request): string {
   const prefix = `${url.slice(0, url.indexOf(":"))}://${headers.get("host")}`;
@@ -193,37 +203,16 @@ function attach(members: Members, clients: Clients, socket: WebSocket, seat: Sea
 }
 
 /** The transport's side of an open client. */
-class NativeConnection implements Connection<NativeMessage> {
+class NativeConnection extends Seated implements Connection<NativeMessage> {
   /** Whether a message has arrived since the last sweep. */
   heard = false;
   readonly #socket: WebSocket;
-  readonly #seat: Seat;
   #backlog = 0;
   #silence = 0;
 
   constructor(socket: WebSocket, seat: Seat) {
+    super(seat);
     this.#socket = socket;
-    this.#seat = seat;
-  }
-
-  get peer(): string {
-    return this.#seat.peer;
-  }
-
-  get room(): string {
-    return this.#seat.room;
-  }
-
-  get replay(): Replay | null {
-    return this.#seat.replay;
-  }
-
-  get mayTalk(): boolean {
-    return this.#seat.mayTalk;
-  }
-
-  get expires(): number {
-    return this.#seat.expires;
   }
 
   backlog(): number {
@@ -250,10 +239,6 @@ class NativeConnection implements Connection<NativeMessage> {
   }
 
   terminate(): void {} // The platform cannot do this; the close frame waits until TCP gives up.
-
-  left(): void {
-    this.#seat.release();
-  }
 
   /** Tells whether it was silent, and took nothing of its backlog, for the idle timeout and as long as a slow line needs. */
   sweep(seconds: number): boolean {

@@ -90,7 +90,7 @@ function describe(metrics) {
 function describeRooms(metrics) {
   const number = (name) => count(metrics.get(`websocket_${name}`));
   $("rooms").textContent = `Rooms: ${number("rooms")}. History: ` +
-    `${bytes(metrics.get("websocket_history_bytes"))}. Since the start: ` +
+    `${bytes(metrics.get("websocket_history_bytes"))}. Messages since the start: ` +
     `${number("published_messages_total")} by POST, ${number("replayed_messages_total")} replayed.`;
 }
 

@@ -80,26 +80,27 @@ export class Publisher<Message> {
   /** Reads a body, or returns the reason to refuse it. Stops reading when time or space runs out. */
   async #read(body: AsyncIterable<Uint8Array>): Promise<Uint8Array | Refusal> {
     const { maxMessageBytes } = this.#options;
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
+    const pieces = new Pieces();
+    let counted = 0;
     let problem: Refusal | null = LATE; // Until the body has ended.
+    let givenUp = false;
     const reading = async () => {
       for await (const chunk of body) {
-        bytes += chunk.length;
+        if (givenUp) return; // What comes now is not counted any more.
+        counted += chunk.length;
         this.#arriving += chunk.length;
-        if (bytes > maxMessageBytes) problem = this.#tooLarge;
+        if (counted > maxMessageBytes) problem = this.#tooLarge;
         else if (this.#arriving > MAX_ARRIVING_BYTES) problem = REFUSALS.full;
-        if (problem !== LATE || givenUp) return;
-        chunks.push(chunk);
+        if (problem !== LATE) return;
+        pieces.add(chunk);
       }
       problem = null;
     };
-    let givenUp = false;
     try {
       givenUp = !await settlesWithin(this.seconds, reading());
-      return problem ?? concat(chunks, bytes);
+      return problem ?? pieces.joined;
     } finally {
-      this.#arriving -= bytes;
+      this.#arriving -= counted;
     }
   }
 
@@ -162,13 +163,23 @@ function isText(bytes: Uint8Array): boolean {
   }
 }
 
-function concat(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
-  if (chunks.length === 1) return chunks[0];
-  const all = new Uint8Array(bytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
+/** What has arrived of a body, in one piece: a chunk of one byte would take up hundreds of them. */
+class Pieces {
+  #bytes = new Uint8Array(0);
+  #length = 0;
+
+  get joined(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
   }
-  return all;
+
+  add(chunk: Uint8Array): void {
+    const length = this.#length + chunk.length;
+    if (length > this.#bytes.length) {
+      const before = this.joined;
+      this.#bytes = new Uint8Array(Math.max(length, 2 * before.length));
+      this.#bytes.set(before);
+    }
+    this.#bytes.set(chunk, this.#length);
+    this.#length = length;
+  }
 }

@@ -2,11 +2,13 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { CLOSE } from "../close.ts";
 import { closeAll, connect, connectAll, roomOf } from "../../testing/client.ts";
 import { RawClient } from "../../testing/raw_client.ts";
-import { type Changes, startRelay } from "../../testing/start.ts";
-import { sharedTempFolder } from "../../testing/temp.ts";
+import { type Changes, startRelay, startWithTls } from "../../testing/start.ts";
+import { sharedTempFolder, tempFolder } from "../../testing/temp.ts";
+import { makeCertificate } from "../../testing/certificate.ts";
 import { bounded, until } from "../../testing/wait.ts";
 
-const { path: directory } = await sharedTempFolder();
+const folder = await sharedTempFolder();
+const directory = folder.path;
 const tokens = `${directory}/tokens`;
 await Deno.writeTextFile(tokens, "talker\nlistener listen\n");
 
@@ -31,6 +33,14 @@ async function curl(...args: string[]): Promise<string> {
 }
 
 const OCTETS = { "Content-Type": "Application/Octet-Stream; x=y" };
+
+Deno.test("relay with TLS takes a POST in HTTP/2 or HTTP/1.1, whichever curl and the transport agree on", async () => {
+  for (const transport of ["native", "ws"] as const) {
+    await using relay = await startWithTls(folder, { server: { transport } });
+    const args = ["-k", "-d", "hello", "-w", "%{http_code}", httpOf(relay)];
+    assertEquals([await curl(...args), relay.stats().messages], ["204", 1], transport);
+  }
+});
 
 for (const transport of ["native", "ws"] as const) {
   const start = ({ server, ...rest }: Changes = {}) => {
@@ -199,5 +209,28 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await alice.next(), "in time");
     assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
     await stopped;
+  });
+}
+
+for (const transport of ["native", "ws"] as const) {
+  Deno.test(`relay on ${transport} takes a POST over TLS, whatever version of HTTP the client prefers`, async () => {
+    await using folder = await tempFolder();
+    const files = await makeCertificate(folder.path, "own");
+    await using relay = await startRelay({
+      server: { transport, tls: { enabled: true, ...files } },
+      limits: { max_message_bytes: 100_000 },
+    });
+    const caCerts = [await Deno.readTextFile(files.cert_file)];
+    using client = Deno.createHttpClient({ caCerts });
+    await using alice = await connect(relay, { client });
+    const url = relay.url.replace("wss:", "https:");
+    const large = await folder.write("large", "x".repeat(1_000_000));
+    for (const version of ["--http1.1", "--http2"]) {
+      const common = [version, "--cacert", files.cert_file, "-w", "%{http_code}", url];
+      assertEquals(await curl("-d", version, ...common), "204");
+      assertEquals(await alice.next(), version);
+      if (version === "--http2") continue; // The platform may end the stream before the answer is read.
+      assertMatch(await curl("--data-binary", `@${large}`, ...common), /413$/);
+    }
   });
 }

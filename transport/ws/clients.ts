@@ -6,38 +6,19 @@
 
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-// @ts-types="npm:@types/ws@8.18.1"
-import { WebSocket } from "ws";
 import type { Seat } from "../../admission/admission.ts";
-import type { Connection, Ending, Member, Membership, Replay } from "../../hub.ts";
-import { CLOSE } from "../close.ts";
+import type { Cause, Connection, Ending, Member, Membership } from "../../hub.ts";
+import { CLOSE, type Close } from "../close.ts";
+import { Seated } from "../seated.ts";
 import { Unread } from "../unread.ts";
-import type { WsMessage } from "./frames.ts";
+import { closeFrame, PING, pongFrame, type WsMessage } from "./frames.ts";
+import { type Findings, FrameReader } from "./reader.ts";
+import { own, type Owner } from "./sockets.ts";
 
-/** The codes with which `ws` ends a connection for a message that is too big, or in too many fragments. */
-const TOO_BIG: (number | undefined)[] = [1009, 1008];
+/** The time for a client to answer a close frame, after it has read everything before it. */
+const GOODBYE_SECONDS = 30;
 
-/** The codes of the errors that `ws` reports then. */
-const TOO_BIG_ERRORS = ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", "WS_ERR_TOO_MANY_BUFFERED_PARTS"];
-
-/** Gives the close frame that `ws` itself sends for a message that is too big code and reason of the contract. */
-export class ReasonedWebSocket extends WebSocket {
-  /** Closes as `ws` does, with code and reason where it has none. */
-  override close(code?: number, reason?: string | Buffer): void {
-    if (reason !== undefined || !TOO_BIG.includes(code)) return super.close(code, reason);
-    super.close(CLOSE.too_big.code, CLOSE.too_big.reason);
-  }
-}
-
-/** What `ws` does not make public: the fragments of the message that is arriving. */
-interface Receiving {
-  readonly _receiver: { readonly _fragments: Buffer[] };
-}
-
-/** So many fragments of a message may lie about: each takes more than a hundred bytes, however small it is. */
-const LOOSE_FRAGMENTS = 1024;
-
-/** The time that an evicted client has to take its close frame. */
+/** The time for a client to read its close frame if it was evicted or broke the protocol. */
 const FAREWELL_SECONDS = 1;
 
 /** How many times within the idle timeout all clients are looked at. */
@@ -52,50 +33,47 @@ const DROP_AFTER = SWEEPS;
 /** What is read of one client before it is the others' turn: so many bytes, or what takes so long. */
 const MAX_READ = { bytes: 256 * 1024, milliseconds: 2 };
 
-/** The code of a connection that ended without a close frame (RFC 6455 §7.1.5). */
-const NO_CLOSE_FRAME = 1006;
+/** The number of pongs that may wait; beyond it only the latest ping is answered (RFC 6455 §5.5.3). */
+const MAX_PONGS = 64;
 
-/** The transport's side of an open client, and how long it has been silent. */
-class Client implements Connection<Buffer> {
-  /** How many pieces of the message that is arriving were put together from fragments. */
-  gathered = 0;
-  readonly #webSocket: WebSocket;
+type Members = Membership<WsMessage, Buffer>;
+
+/** The transport's side of an open client. */
+class Client extends Seated implements Connection<Buffer>, Findings, Owner {
   readonly #socket: Socket;
-  readonly #seat: Seat;
+  readonly #clients: WsClients;
+  readonly #member: Member;
+  readonly #reader: FrameReader;
   readonly #unread = new Unread();
-  #bytesRead: number;
-  #unheard = 0; // In sweeps, as is silence: to be unheard and to have nothing left to read.
-  #silence = 0;
+  #closing = false; // Since a close frame was sent.
+  #farewell: ReturnType<typeof setTimeout> | undefined;
+  // Bytes that have arrived and must wait to be read.
+  #input: Buffer | null = null;
+  #at = 0;
   #held = false; // By the hub.
-  #readBytes = 0; // In this turn of the event loop, or in several small reads, as is the time for it.
+  #resting = false; // For the others' turn.
+  #ended = false; // By the client.
+  #readBytes = 0; // In this turn of the event loop, or in several small reads, like the time below.
   #readMilliseconds = 0;
-  #arrivedAt = 0;
+  // How many pongs wait to be sent, and the latest ping if it must wait for them.
+  #pongs = 0;
+  #ping: Buffer | null = null;
+  #heard = false; // Since the last sweep.
+  #unheard = 0; // In sweeps, like silence: unheard, and with nothing left to read.
+  #silence = 0;
 
-  constructor(webSocket: WebSocket, socket: Socket, seat: Seat) {
-    this.#webSocket = webSocket;
+  /** Makes an open client a member. */
+  constructor(socket: Socket, seat: Seat, clients: WsClients) {
+    super(seat);
     this.#socket = socket;
-    this.#seat = seat;
-    this.#bytesRead = socket.bytesRead;
+    this.#clients = clients;
+    this.#reader = new FrameReader(this, clients.maxMessageBytes);
+    clients.all.add(this);
+    this.#member = clients.members.join(this);
   }
 
-  get peer(): string {
-    return this.#seat.peer;
-  }
-
-  get room(): string {
-    return this.#seat.room;
-  }
-
-  get replay(): Replay | null {
-    return this.#seat.replay;
-  }
-
-  get mayTalk(): boolean {
-    return this.#seat.mayTalk;
-  }
-
-  get expires(): number {
-    return this.#seat.expires;
+  leave(cause: Cause): void {
+    this.#clients.members.leave(this.#member, cause);
   }
 
   backlog(): number {
@@ -103,97 +81,161 @@ class Client implements Connection<Buffer> {
   }
 
   write(frames: Buffer): void {
+    if (this.#closing) return;
     this.#unread.add(frames.length);
     this.#socket.write(frames);
   }
 
   close(ending: Ending): void {
-    const { code, reason } = CLOSE[ending];
-    this.#webSocket.close(code, reason);
+    this.#close(closeFrame(CLOSE[ending]), GOODBYE_SECONDS);
   }
 
   evict(ending: Ending): void {
     if (this.backlog() > 0) return this.terminate();
-    this.close(ending);
-    this.terminateSoon();
+    this.#close(closeFrame(CLOSE[ending]), FAREWELL_SECONDS);
   }
 
   terminate(): void {
-    this.#webSocket.terminate();
+    this.#socket.destroy();
   }
 
-  /** Leaves it a moment to take what was sent last. */
-  terminateSoon(): void {
-    const timer = setTimeout(() => this.terminate(), FAREWELL_SECONDS * 1000);
-    this.#webSocket.once("close", () => clearTimeout(timer));
+  #close(frame: Buffer, seconds: number): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#socket.write(frame);
+    this.#farewell = setTimeout(() => this.terminate(), seconds * 1000);
   }
 
   pause(): void {
     this.#held = true;
-    this.#webSocket.pause();
+    this.#socket.pause();
   }
 
   resume(): void {
     this.#held = false;
-    this.#webSocket.resume();
+    if (this.#input) this.#rest(); // Not at once, because the hub is at work.
+    else if (!this.#resting) this.#socket.resume();
   }
 
-  /** Puts the fragments together that have come of a message, if there are many. */
-  gather(): void {
-    const { _fragments: pieces } = (this.#webSocket as unknown as Receiving)._receiver;
-    if (pieces.length - this.gathered <= LOOSE_FRAGMENTS) return;
-    pieces.push(Buffer.concat(pieces.splice(this.gathered)));
-    this.gathered = pieces.length;
+  take(bytes: Buffer): void {
+    this.#heard = true;
+    this.#input = bytes;
+    this.#at = 0;
+    this.#readBytes += bytes.length;
+    this.#read();
   }
 
-  /** Is told that something has arrived, before the library reads it. */
-  arrived(): void {
-    this.#arrivedAt = performance.now();
+  /** Reads what has arrived, until it is the turn of the others or the hub pauses the client. */
+  #read(): void {
+    const input = this.#input!;
+    const started = performance.now();
+    let spent = this.#readMilliseconds;
+    while (this.#at < input.length && !this.#held && spent < MAX_READ.milliseconds) {
+      this.#at = this.#reader.read(input, this.#at);
+      spent = this.#readMilliseconds + performance.now() - started;
+    }
+    this.#readMilliseconds = spent;
+    if (this.#at === input.length) this.#input = null;
+    if (spent >= MAX_READ.milliseconds || this.#readBytes >= MAX_READ.bytes) this.#rest();
   }
 
   /**
-   * Counts what was read, and lets the other clients have their turn after a good piece of it. That takes
-   * a timer that begins after this turn's work: Deno looks at other sockets only when its loop rests.
+   * Lets the other clients have their turn. This needs a timer that starts after the work of this turn, because
+   * Deno looks at other sockets only when its loop rests.
    */
-  read(bytes: number): void {
-    this.#readBytes += bytes;
-    this.#readMilliseconds += performance.now() - this.#arrivedAt;
-    if (this.#readBytes < MAX_READ.bytes && this.#readMilliseconds < MAX_READ.milliseconds) return;
+  #rest(): void {
+    if (this.#resting) return;
+    this.#resting = true;
+    this.#socket.pause();
+    setImmediate(() => setTimeout(() => this.#goOn()));
+  }
+
+  #goOn(): void {
+    this.#resting = false;
     this.#readBytes = this.#readMilliseconds = 0;
-    this.#webSocket.pause();
-    setImmediate(() => {
-      setTimeout(() => {
-        if (!this.#held) this.#webSocket.resume();
-      });
+    if (this.#held || this.#socket.destroyed) return;
+    if (this.#input) this.#read();
+    if (this.#input || this.#held || this.#resting) return;
+    if (this.#ended) this.#finish();
+    else this.#socket.resume();
+  }
+
+  message(payload: Buffer, binary: boolean): void {
+    this.#clients.members.publish(this.#member, { payload, binary }, payload.length);
+  }
+
+  ping(payload: Buffer): void {
+    if (this.#closing) return;
+    if (this.#pongs === MAX_PONGS) {
+      this.#ping = payload;
+      return;
+    }
+    this.#pongs++;
+    this.#socket.write(pongFrame(payload), () => {
+      this.#pongs--;
+      const ping = this.#ping;
+      this.#ping = null;
+      if (ping) this.ping(ping);
     });
   }
 
-  left(): void {
-    this.#seat.release();
+  closed(code: number | null): void {
+    this.#close(closeFrame(code === null ? null : { code, reason: "" }), GOODBYE_SECONDS);
+    this.leave("closed");
+    this.#socket.end();
   }
 
-  /** Pings it at each half of the timeout in which it sent nothing, and tells whether all of it passed in silence. */
+  breach(answer: Close): void {
+    this.#close(closeFrame(answer), FAREWELL_SECONDS);
+    this.leave(answer === CLOSE.too_big ? "too_big" : "error");
+    this.#socket.end();
+  }
+
+  ended(): void {
+    this.#ended = true;
+    if (!this.#input) this.#finish();
+  }
+
+  /** Ends the own side as well, after everything was read. */
+  #finish(): void {
+    this.leave("error");
+    this.#closing = true;
+    this.#socket.end();
+    this.#farewell ??= setTimeout(() => this.terminate(), FAREWELL_SECONDS * 1000);
+  }
+
+  gone(): void {
+    this.#clients.all.delete(this);
+    this.leave("error");
+    clearTimeout(this.#farewell);
+  }
+
+  /** Pings the client after each silent half of the timeout, and tells whether all of it passed in silence. */
   sweep(seconds: number): boolean {
-    const { bytesRead } = this.#socket;
-    const heard = bytesRead !== this.#bytesRead;
-    this.#bytesRead = bytesRead;
+    const heard = this.#heard;
+    this.#heard = false;
     this.#unheard = heard ? 0 : this.#unheard + 1;
-    if (!heard && this.#unheard % PING_AFTER === 0) this.#webSocket.ping();
+    if (!heard && !this.#closing && this.#unheard % PING_AFTER === 0) this.#socket.write(PING);
     const reading = this.#unread.pass(seconds, this.backlog());
     this.#silence = heard || reading ? 0 : this.#silence + 1;
     return this.#silence >= DROP_AFTER;
   }
 }
 
-/** The open clients of one listener: tied to the hub, and dropped when they are silent. */
+/** The open clients of one listener, connected to the hub, and dropped when they are silent. */
 export class WsClients {
-  readonly #members: Membership<WsMessage, Buffer>;
-  readonly #clients = new Map<Client, Member>();
+  /** All of them. */
+  readonly all = new Set<Client>();
+  /** The hub's side of them. */
+  readonly members: Members;
+  /** The largest message. */
+  readonly maxMessageBytes: number;
   #sweeping: ReturnType<typeof setInterval> | undefined;
 
   /** Begins without clients. */
-  constructor(members: Membership<WsMessage, Buffer>) {
-    this.#members = members;
+  constructor(members: Members, maxMessageBytes: number) {
+    this.members = members;
+    this.maxMessageBytes = maxMessageBytes;
   }
 
   /** Begins to watch for silence. */
@@ -202,31 +244,11 @@ export class WsClients {
     this.#sweeping = setInterval(() => this.#sweep(seconds), seconds * 1000);
   }
 
-  /** Makes an open client a member, until it ends. */
-  add(webSocket: WebSocket, socket: Socket, seat: Seat): void {
-    const members = this.#members;
-    const client = new Client(webSocket, socket, seat);
-    const member = members.join(client);
-    this.#clients.set(client, member);
-    socket.prependListener("data", () => client.arrived());
-    socket.on("data", ({ length }: Buffer) => {
-      client.gather();
-      client.read(length);
-    });
-    webSocket.on("message", (data, binary) => {
-      client.gathered = 0;
-      const payload = data as Buffer; // The type that `ws` is set to hand over.
-      members.publish(member, { payload, binary }, payload.length);
-    });
-    webSocket.on("error", (error) => {
-      const { code = "" } = error as NodeJS.ErrnoException;
-      members.leave(member, TOO_BIG_ERRORS.includes(code) ? "too_big" : "error");
-      client.terminateSoon();
-    });
-    webSocket.on("close", (code) => {
-      this.#clients.delete(client);
-      members.leave(member, code === NO_CLOSE_FRAME ? "error" : "closed");
-    });
+  /** Makes an open client a member, and reads what came after its handshake. */
+  add(socket: Socket, seat: Seat, rest: Buffer): void {
+    const client = new Client(socket, seat, this);
+    own(socket, client);
+    if (rest.length > 0) client.take(rest);
   }
 
   /** Stops watching. */
@@ -235,9 +257,9 @@ export class WsClients {
   }
 
   #sweep(seconds: number): void {
-    for (const [client, member] of this.#clients) {
+    for (const client of this.all) {
       if (!client.sweep(seconds)) continue;
-      this.#members.leave(member, "idle");
+      client.leave("idle");
       client.terminate();
     }
   }

@@ -1,11 +1,13 @@
 /**
- * Messages for the `ws` transport: a batch is one buffer of frames for all sockets.
+ * Frames of the `ws` transport: a batch of messages is one buffer for all sockets, and control frames are for
+ * single clients.
  *
  * @module
  */
 
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import { cut, type Encoded, type Frames, payloadBytesOf } from "../../hub.ts";
+import type { Close } from "../close.ts";
 import { bufferOf, type Framed, writeFrames } from "../frames.ts";
 
 /** A message as it arrived. */
@@ -25,4 +27,22 @@ export function unpack({ frames, ends }: Frames): Encoded<Buffer> {
     slice: (from, to) => [all.subarray(startOf(from), startOf(to))],
     payloadBytes: (from, to) => payloadBytesOf(cut({ frames, ends }, from, to)),
   };
+}
+
+const FIRST_BYTE = { close: 0x88, ping: 0x89, pong: 0x8a };
+
+/** A ping without a payload. */
+export const PING: Buffer = Buffer.from([FIRST_BYTE.ping, 0]);
+
+/** Answers a ping. */
+export function pongFrame(payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([FIRST_BYTE.pong, payload.length]), payload]);
+}
+
+/** Ends a connection, with a code and a reason or without. */
+export function closeFrame(close: Close | null): Buffer {
+  if (!close) return Buffer.from([FIRST_BYTE.close, 0]);
+  const reason = Buffer.from(close.reason);
+  const head = [FIRST_BYTE.close, 2 + reason.length, close.code >> 8, close.code & 0xff];
+  return Buffer.concat([Buffer.from(head), reason]);
 }

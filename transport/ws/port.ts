@@ -8,8 +8,7 @@
  * @module
  */
 
-import type { Server } from "node:http";
-import { type AddressInfo, connect, type ListenOptions, type Socket } from "node:net";
+import { type AddressInfo, connect, type ListenOptions, type Server, type Socket } from "node:net";
 import { type Address, lacksDescriptors } from "../../lib/listener.ts";
 import { log } from "../../lib/log.ts";
 

@@ -1,8 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
+import { makeCertificate } from "../../testing/certificate.ts";
 import { connect } from "../../testing/client.ts";
 import { frame, OPCODE, RawClient } from "../../testing/raw_client.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
+import { tempFolder } from "../../testing/temp.ts";
 import { until } from "../../testing/wait.ts";
 import { CLOSE } from "../close.ts";
 
@@ -80,3 +82,62 @@ for (const [what, bytes, code] of BREACHES) {
     await until(() => relay.stats().evictions.error === 1, "the eviction");
   });
 }
+
+Deno.test("ws answers the latest ping of a client that reads none of the pongs, and keeps it", async () => {
+  await using relay = await start();
+  using client = await RawClient.join(relay);
+  const count = 300_000;
+  client.pause();
+  const pings = Array.from({ length: count }, (_, i) => frame(OPCODE.ping, `${i}`.padEnd(100)));
+  await client.sent(Buffer.concat(pings));
+  client.resume();
+  let last = "";
+  for (let pongs = 0; !last.startsWith(`${count - 1} `); pongs++) {
+    assert(pongs < count, "more pongs than pings");
+    last = new TextDecoder().decode((await client.next()).payload);
+  }
+  assertEquals([relay.stats().connected, relay.stats().evictions.error], [1, 0]);
+});
+
+Deno.test("ws answers health checks and publishes the body of a POST over TLS", async () => {
+  await using folder = await tempFolder();
+  const files = await makeCertificate(folder.path, "own");
+  await using relay = await start({ server: { tls: { enabled: true, ...files } } });
+  const caCerts = [await Deno.readTextFile(files.cert_file)];
+  using client = Deno.createHttpClient({ caCerts });
+  await using alice = await connect(relay, { client });
+  const url = relay.url.replace("wss:", "https:");
+  const health = await fetch(`${url}healthz`, { client });
+  assertEquals([health.status, await health.text()], [200, "ok\n"]);
+  for (const body of ["hello", "x".repeat(200_000)]) {
+    const { status } = await fetch(url, { client, method: "POST", body });
+    assertEquals([status, await alice.next()], [204, body]);
+  }
+});
+
+Deno.test("ws answers a client that has ended its side already, and hears a message before that", async () => {
+  await using relay = await start();
+  await using alice = await connect(relay);
+  using curious = await RawClient.open(relay);
+  curious.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n");
+  curious.fin();
+  await until(() => curious.head !== "", "the answer");
+  assertEquals(curious.head.split("\r\n")[0], "HTTP/1.1 200 OK");
+  using bob = await RawClient.join(relay);
+  bob.send(frame(OPCODE.text, "last words"));
+  bob.fin();
+  assertEquals(await alice.next(), "last words");
+  await until(() => relay.stats().connected === 1, "bob to leave");
+  assertEquals(relay.stats().evictions.error, 1);
+});
+
+Deno.test("ws takes only the first of many requests that come at once, since it ends the connection after it", async () => {
+  await using relay = await start();
+  using client = await RawClient.open(relay);
+  const head = await client.ask(
+    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na".repeat(500),
+  );
+  assertEquals(head.split("\r\n")[0], "HTTP/1.1 204 No Content");
+  await client.ended;
+  assertEquals([relay.stats().messages, relay.stats().rejections.bad_request], [1, 499]);
+});
