@@ -346,7 +346,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     };
   }
 
-  /** Ends a closing when there is nobody, and nothing, left. */
+  /** Resolves the promise of {@link Hub.close} if no members and no waiting messages are left. */
   #finish(): void {
     if (!this.#closed || this.size > 0) return;
     const isWaiting = [...this.#rooms.values()].some(({ source }) => source.waiting > 0);

@@ -117,8 +117,7 @@ Deno.test("relay refuses a history that is longer than the stream keeps messages
 });
 
 Deno.test({
-  name:
-    "relay that starts in a cluster has a history although the stream loses its beginning meanwhile",
+  name: "relay that joins a cluster has a history even if the stream loses its beginning meanwhile",
   ignore: !here,
   fn: async () => {
     await using nats = await NatsServer.start();

@@ -230,7 +230,7 @@ export class NatsBus implements Bus {
     this.#noticePresent();
   }
 
-  /** Skips a part of the past, at most once, because the stream loses it while a relay starts. */
+  /** Skips a part of the past, at most once, because the stream can lose it while the relay starts. */
   #shorten(info: StreamInfo): void {
     this.#shortened = true;
     this.#reader.skipTo(findLasting(info));

@@ -234,10 +234,10 @@ export async function findPlace(
   return { created, sequence, time: null };
 }
 
-/** The share of a stream, from its beginning on, that may be gone before it is read. */
+/** The share of a stream, from its beginning, that may be discarded before it can be read. */
 const FLEETING_SHARE = 1 / 8;
 
-/** Finds the place behind which everything that a stream holds will still be there when it is asked for. */
+/** Finds the place after which the stream should keep all messages until they can be read. */
 export function findLasting({ created, state }: StreamInfo): Place {
   const { first_seq, last_seq } = state;
   const fleeting = Math.ceil((last_seq + 1 - first_seq) * FLEETING_SHARE);

@@ -14,7 +14,7 @@ export abstract class Author<Message, Data> {
   line: Line<Message, Author<Message, Data>> | null = null;
   /** The time at which it was last found flooding. */
   floodedAt = -Infinity;
-  /** What stands for it in the history, which must not keep a connection that has ended. */
+  /** Represents it in the history, which must not keep ended connections in memory. */
   readonly identity: object = {};
 
   /** Creates a sender that has not sent anything yet. */
@@ -54,7 +54,7 @@ export class Guest<Message, Data> extends Author<Message, Data> {
   }
 }
 
-/** Says who sent a message that was queued. */
+/** Returns the origin of a queued message. */
 export function originOf<Message>(
   { sender, bytes }: Queued<Message, Author<Message, unknown>>,
 ): Origin {

@@ -96,7 +96,7 @@ Deno.test("Hub does not hold up other rooms while a room of the shared order wai
   hub.expel("gap");
 });
 
-Deno.test("Hub that closes waits for what is on its way, also if all members have left", async () => {
+Deno.test("Hub that closes waits for messages under way, even if all members have left", async () => {
   const { hub, batches, alice } = setUp();
   hub.publish(alice, "a", 1);
   await endOfTurn();
@@ -113,7 +113,7 @@ Deno.test("Hub that closes waits for what is on its way, also if all members hav
   await closing;
 });
 
-Deno.test("Hub that closes does not wait for an order that does not answer", async () => {
+Deno.test("Hub that closes does not wait for an order that does not respond", async () => {
   const { hub, alice } = setUp();
   hub.publish(alice, "a", 1);
   await endOfTurn();

@@ -302,7 +302,7 @@ Deno.test("members that ask for history receive exactly that and everything afte
   assert(cut > 0, `${cut} were given less, ${gaps} were closed`);
 });
 
-Deno.test("Hub makes few writes in one turn for those that replay many small batches", async () => {
+Deno.test("Hub makes few writes in one turn for members that replay many small batches", async () => {
   const site = setUp();
   const texts = Array.from({ length: 200 }, (_, i) => `${i % 10}`);
   for (const text of texts) await site.say(text);
@@ -315,7 +315,7 @@ Deno.test("Hub makes few writes in one turn for those that replay many small bat
   for (const { heard } of all) assertEquals(heard, texts);
 });
 
-Deno.test("Hub gives a laggard what it has missed before those that replay", async () => {
+Deno.test("Hub feeds a laggard before members that receive history", async () => {
   const site = setUp({ maxBacklogBytes: 1e6 });
   for (let i = 0; i < 50; i++) await site.say("x".repeat(15_000));
   const { connection } = site.join();

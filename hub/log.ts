@@ -25,12 +25,12 @@ export interface Entry<Data> {
   readonly time: number;
 }
 
-/** The memory in bytes that an entry takes up besides its messages: many small ones are much, too. */
+/** The bytes of memory that an entry takes up besides its messages, so that small batches count, too. */
 export const ENTRY_BYTES = 1024;
 
 /** The origin of one message. */
 export interface Origin {
-  /** The identity of the author, which is kept longer than the author. */
+  /** The identity of the sender, which may be kept longer than the sender itself. */
   readonly sender: unknown;
   /** The size of its payload. */
   readonly bytes: number;

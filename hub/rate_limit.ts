@@ -16,8 +16,8 @@ export class TokenBucket {
   }
 
   /**
-   * Takes one message; one that is not within the rate costs nothing, so that who sends a little too much is not
-   * refused for ever.
+   * Takes one message. A message that exceeds the rate costs nothing, so that a sender that is slightly too
+   * fast is not refused forever.
    *
    * @param now The time in milliseconds.
    * @returns Whether the message is within the rate.

@@ -1,11 +1,11 @@
 /**
- * What a client's bytes mean once they are a WebSocket's, by the letter of RFC 6455 and as slowly as it likes:
- * the model that the reader of the `ws` transport is held against.
+ * A model of the reader of the `ws` transport, for comparison. It interprets a client's WebSocket bytes
+ * exactly as RFC 6455 says, without regard to speed.
  *
  * @module
  */
 
-/** Something in the bytes, and how many of them had to come until it was certain. */
+/** An event in the bytes, and the number of bytes after which it was certain. */
 export type Finding =
   & { readonly at: number }
   & (
@@ -17,7 +17,7 @@ export type Finding =
 
 const CONTROL = [8, 9, 10];
 
-/** Reads all of it byte by byte, up to the first close frame or breach. */
+/** Reads all bytes one by one, up to the first close frame or violation. */
 export function readByTheLetter(bytes: Uint8Array, maxBytes: number, maxFragments: number) {
   const found: Finding[] = [];
   try {
@@ -119,5 +119,5 @@ function read(source: Source, found: Finding[], maxBytes: number, maxFragments: 
   }
 }
 
-/** The codes that may stand in a close frame: RFC 6455 §7.4, and those that IANA has added. */
+/** The codes that a close frame may contain, by RFC 6455 §7.4 and the IANA registry. */
 const CODES = [[1000, 1003], [1007, 1014], [3000, 4999]];

@@ -1,5 +1,5 @@
 /**
- * A client that says exactly what a test wants, and checks each frame of the answer: for cases of RFC 6455.
+ * A client for cases of RFC 6455 that sends exact bytes and checks each frame of the answer.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import { Buffer } from "node:buffer";
 import { OPCODE, RawClient } from "./raw_client.ts";
 import { bounded } from "./wait.ts";
 
-/** What is sent, piece by piece, and the frames that answer it. */
+/** The pieces that are sent, and the frames that answer them. */
 export type Step = [sent: Uint8Array[], answers: Answer[]];
-/** A frame of the relay: for a close frame the code, `null` for none. */
+/** A frame from the relay. A close frame is given by its code, or `null` if it has none. */
 export type Answer = { text: string } | { binary: string } | { pong: string } | {
   close: number | null;
 };
@@ -22,7 +22,7 @@ export interface Shape {
   reserved?: number;
 }
 
-/** A frame with a mask that hides something. */
+/** Builds a frame with a mask that changes the payload. */
 export function frame(
   opcode: number,
   body: string | Uint8Array = "",
@@ -59,7 +59,7 @@ export function closing(code?: number, reason: string | Uint8Array = ""): Buffer
   );
 }
 
-/** Cuts what is sent. */
+/** Cuts the sent bytes into pieces. */
 export function chop(frames: Uint8Array[], bytes: number): Uint8Array[] {
   const all = Buffer.concat(frames);
   return Array.from(
@@ -68,7 +68,7 @@ export function chop(frames: Uint8Array[], bytes: number): Uint8Array[] {
   );
 }
 
-/** A message in fragments of so many bytes. */
+/** Builds a message in fragments of a given size. */
 export function fragments(opcode: number, body: string | Uint8Array, bytes: number): Buffer[] {
   const payload = Buffer.from(body as string),
     count = Math.max(1, Math.ceil(payload.length / bytes));
@@ -81,7 +81,7 @@ export function fragments(opcode: number, body: string | Uint8Array, bytes: numb
   );
 }
 
-/** Lets a client say all that belongs to a case, and reads what it hears until the connection ends. */
+/** Sends all steps of a case from one client, and reads the answers until the connection ends. */
 export async function check(relay: { url: string }, [id, ...steps]: Case): Promise<void> {
   using client = await RawClient.join(relay);
   let closed = false;

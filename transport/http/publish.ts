@@ -86,7 +86,7 @@ export class Publisher<Message> {
     let givenUp = false;
     const reading = async () => {
       for await (const chunk of body) {
-        if (givenUp) return; // What comes now is not counted any more.
+        if (givenUp) return; // Later chunks are no longer counted.
         counted += chunk.length;
         this.#arriving += chunk.length;
         if (counted > maxMessageBytes) problem = this.#tooLarge;
@@ -163,7 +163,7 @@ function isText(bytes: Uint8Array): boolean {
   }
 }
 
-/** What has arrived of a body, in one piece: a chunk of one byte would take up hundreds of them. */
+/** The received part of a body in one buffer, because each small chunk would take up hundreds of bytes. */
 class Pieces {
   #bytes = new Uint8Array(0);
   #length = 0;

@@ -30,7 +30,7 @@ for (const transport of ["native", "ws"] as const) {
   });
 }
 
-Deno.test("Publisher takes in messages after bodies that went on when they were given up", async () => {
+Deno.test("Publisher accepts messages after bodies that continued when they were given up", async () => {
   const publisher = publisherFor(1000);
   const { promise, resolve } = Promise.withResolvers<void>();
   async function* late() {
@@ -48,7 +48,7 @@ Deno.test("Publisher takes in messages after bodies that went on when they were 
   assertEquals((await publisher.publish(SEAT, HEAD, next())).status, 204);
 });
 
-Deno.test("Publisher needs little more memory for a body than its bytes, however small its chunks are", async () => {
+Deno.test("Publisher needs little more memory than the size of a body, however small its chunks are", async () => {
   const chunks = 300_000;
   const publisher = publisherFor(chunks);
   const arrived = Promise.withResolvers<void>(), goOn = Promise.withResolvers<void>();

@@ -34,7 +34,7 @@ async function curl(...args: string[]): Promise<string> {
 
 const OCTETS = { "Content-Type": "Application/Octet-Stream; x=y" };
 
-Deno.test("relay with TLS takes a POST in HTTP/2 or HTTP/1.1, whichever curl and the transport agree on", async () => {
+Deno.test("relay with TLS accepts a POST in the version of HTTP that curl and the transport agree on", async () => {
   for (const transport of ["native", "ws"] as const) {
     await using relay = await startWithTls(folder, { server: { transport } });
     const args = ["-k", "-d", "hello", "-w", "%{http_code}", httpOf(relay)];
@@ -213,7 +213,7 @@ for (const transport of ["native", "ws"] as const) {
 }
 
 for (const transport of ["native", "ws"] as const) {
-  Deno.test(`relay on ${transport} takes a POST over TLS, whatever version of HTTP the client prefers`, async () => {
+  Deno.test(`relay on ${transport} accepts a POST over TLS, whatever version of HTTP the client prefers`, async () => {
     await using folder = await tempFolder();
     const files = await makeCertificate(folder.path, "own");
     await using relay = await startRelay({
