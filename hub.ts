@@ -366,8 +366,15 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
     if (this.#closed) room.close();
     this.#rooms.set(name, room);
     const { maxRooms = Infinity } = this.#options;
-    while (this.#rooms.size > maxRooms && this.#history?.length) this.#history.forgetOldest();
+    if (this.#rooms.size > maxRooms) this.#forgetDeserted();
     return room;
+  }
+
+  /** Lets go of the room with nobody in it in which nothing was said for the longest time, if there is one. */
+  #forgetDeserted(): void {
+    for (const room of this.#history?.rooms ?? []) {
+      if (room.size === 0 && room.idle) return this.#history!.forget(room);
+    }
   }
 
   #dropIfVacant(room: Room<Message, Data>): void {

@@ -30,6 +30,12 @@ interface Kept<Room> {
   readonly time: number;
 }
 
+/** What is kept of one room. */
+interface Share {
+  batches: number;
+  bytes: number;
+}
+
 /** How many discarded entries may precede the kept ones in the array. */
 const SLACK = 1024;
 
@@ -41,6 +47,9 @@ export class History<Room extends Chronicle> {
   readonly #forgot: (room: Room) => void;
   #kept: Kept<Room>[] = [];
   #first = 0;
+  readonly #shares = new Map<Room, Share>(); // First the room in which nothing was said for the longest time.
+  readonly #gone = new Set<Room>(); // Their batches are let go of, but still listed.
+  #goneBatches = 0;
 
   /**
    * Creates an empty history.
@@ -54,12 +63,23 @@ export class History<Room extends Chronicle> {
 
   /** The number of batches that are kept. */
   get length(): number {
-    return this.#kept.length - this.#first;
+    return this.#kept.length - this.#first - this.#goneBatches;
+  }
+
+  /** The rooms with a history; first the one in which nothing was said for the longest time. */
+  get rooms(): Iterable<Room> {
+    return this.#shares.keys();
   }
 
   /** Adds a batch that a room has put into its log. */
   add(room: Room, bytes: number, time: number): void {
+    if (this.#gone.has(room)) this.#unlist();
+    const share = this.#shares.get(room) ?? { batches: 0, bytes: 0 };
+    this.#shares.delete(room);
+    this.#shares.set(room, share);
     this.#kept.push({ room, bytes, time });
+    share.batches++;
+    share.bytes += bytes;
     this.bytes += bytes;
     this.trim(time);
   }
@@ -68,6 +88,7 @@ export class History<Room extends Chronicle> {
   trim(now: number): void {
     const { bytes, milliseconds } = this.#bounds;
     while (this.length > 0) {
+      this.#skipGone();
       if (this.bytes <= bytes && now - this.#kept[this.#first].time <= milliseconds) return;
       this.forgetOldest();
     }
@@ -80,13 +101,38 @@ export class History<Room extends Chronicle> {
 
   /** Discards the oldest batch. */
   forgetOldest(): void {
+    this.#skipGone();
     const { room, bytes } = this.#kept[this.#first++];
+    const share = this.#shares.get(room)!;
     this.bytes -= bytes;
-    if (this.#first >= SLACK || this.length === 0) {
-      this.#kept = this.#kept.slice(this.#first);
-      this.#first = 0;
-    }
+    share.bytes -= bytes;
+    if (--share.batches === 0) this.#shares.delete(room);
+    if (this.#first >= SLACK || this.length === 0) this.#unlist();
     room.forgetOldest();
     this.#forgot(room);
+  }
+
+  /** Lets go of everything of one room. */
+  forget(room: Room): void {
+    const { batches, bytes } = this.#shares.get(room)!;
+    this.#shares.delete(room);
+    this.bytes -= bytes;
+    this.#gone.add(room);
+    this.#goneBatches += batches;
+    if (this.#goneBatches > this.length) this.#unlist();
+    for (let i = 0; i < batches; i++) room.forgetOldest();
+    this.#forgot(room);
+  }
+
+  #skipGone(): void {
+    for (; this.#gone.has(this.#kept[this.#first]?.room); this.#first++) this.#goneBatches--;
+  }
+
+  /** Takes what is let go of out of the list. */
+  #unlist(): void {
+    this.#kept = this.#kept.slice(this.#first).filter(({ room }) => !this.#gone.has(room));
+    this.#first = 0;
+    this.#gone.clear();
+    this.#goneBatches = 0;
   }
 }

@@ -205,6 +205,59 @@ Deno.test("History discards the oldest batch of all rooms, and a batch that exce
   assertEquals([forgotten, history.bytes, history.length], [["a", "b", "a", "b"], 0, 0]);
 });
 
+Deno.test("History forgets single rooms, and otherwise the oldest, as a plain list would", () => {
+  const room = fc.nat(3);
+  const steps = fc.array(fc.oneof(
+    { weight: 4, arbitrary: fc.record({ add: room, bytes: fc.integer({ min: 1, max: 5 }) }) },
+    { weight: 1, arbitrary: fc.record({ forget: room }) },
+    { weight: 1, arbitrary: fc.constant("oldest" as const) },
+  ));
+  fc.assert(fc.property(steps, (steps) => {
+    const logs = [0, 1, 2, 3].map((number) => ({
+      number,
+      left: 0,
+      forgetOldest() {
+        this.left--;
+      },
+    }));
+    const history = new History<typeof logs[0]>({ bytes: 20, milliseconds: 1e9 }, () => {});
+    let list: { add: number; bytes: number }[] = [];
+    const sum = () => list.reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const step of steps) {
+      if (step === "oldest") {
+        if (list.length > 0) history.forgetOldest();
+        list.shift();
+      } else if ("add" in step) {
+        logs[step.add].left++;
+        history.add(logs[step.add], step.bytes, 0);
+        list.push(step);
+        while (sum() > 20) list.shift();
+      } else {
+        if (list.some(({ add }) => add === step.forget)) history.forget(logs[step.forget]);
+        list = list.filter(({ add }) => add !== step.forget);
+      }
+      const count = (number: number) => list.filter(({ add }) => add === number).length;
+      assertEquals([history.length, history.bytes], [list.length, sum()]);
+      assertEquals(logs.map(({ left }) => left), logs.map(({ number }) => count(number)));
+      const order = list.map(({ add }) => add);
+      const byLast = [...new Set(order.toReversed())].reverse();
+      assertEquals([...history.rooms].map(({ number }) => number), byLast);
+    }
+  }));
+});
+
+Deno.test("Hub forgets rooms with nobody in them for new ones, and nothing of rooms with members", async () => {
+  const site = setUp({ maxRooms: 3 });
+  await site.say("a", "b");
+  const post = (room: string) =>
+    site.hub.post({ room, address: "192.0.2.7", message: room, bytes: room.length });
+  for (const room of ["/1", "/2", "/3", "/4"]) assertEquals(await post(room), "placed");
+  assertEquals(site.hub.stats().rooms, 3);
+  assertEquals(await heardBy(site, { last: 9 }), "ab");
+  assertEquals(await heardBy(site, { last: 9 }, "/4"), "/4");
+  assertEquals(await heardBy(site, { last: 9 }, "/2"), "");
+});
+
 type Step =
   | { do: "join"; replay: Replay | null; slow: boolean }
   | { do: "send" | "turn" | "drain" }
