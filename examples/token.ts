@@ -2,7 +2,9 @@
  * Makes a signed token with a role, and a key for it when there is none yet: `keys.json` for the relay
  * (`server.auth_keys_file`), `private.json` for the program that makes tokens.
  *
- *     deno run --allow-read --allow-write examples/token.ts talk
+ *     deno run --allow-read --allow-write examples/token.ts talk '/team/*'
+ *
+ * It is for the rooms that are named, or for all of them, and ends after an hour.
  *
  * @module
  */
@@ -18,7 +20,8 @@ async function makeKey() {
 }
 
 const key = await Deno.readTextFile("private.json").then(JSON.parse, makeKey);
-const token = new SignJWT({ role: Deno.args[0] ?? "talk", rooms: ["/*"] })
+const [role = "talk", ...rooms] = Deno.args;
+const token = new SignJWT({ role, rooms: rooms.length > 0 ? rooms : ["/*"] })
   .setProtectedHeader({ alg: "EdDSA", kid: key.kid })
   .setExpirationTime("1 hour");
 console.log(await token.sign(await importJWK(key, "EdDSA")));
