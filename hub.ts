@@ -139,6 +139,7 @@ export class Hub<Message, Data> implements Membership<Message, Data>, Ordered {
       : null;
     this.#roomOptions = {
       maxBatchDeliveries,
+      isAlone: () => this.#rooms.size <= 1,
       maxBacklogBytes: options.maxBacklogBytes,
       evictSlow: slowClient === "disconnect",
       evict: (member, ending) => this.#evict(member, ending),

@@ -14,11 +14,14 @@ import type { Chronicle } from "./history.ts";
 import { type Beginning, type Entry, ENTRY_BYTES, Log, type Origin } from "./log.ts";
 import type { Lag, Tracked } from "./member.ts";
 import { isOfLate, Pace, type Situation, type Straggler } from "./pace.ts";
-import type { BatchBounds } from "./queue.ts";
+import { type BatchBounds, QUANTUM_BYTES } from "./queue.ts";
 import type { Source, Tally } from "./source.ts";
 
 /** The bytes that a batch may hold. A single message may be larger. */
 const MAX_BATCH_BYTES = 256 * 1024;
+
+/** The most bytes that a room with other rooms beside it writes in one turn, unless it has very many members. */
+const MAX_TURN_BYTES = 512 * 1024;
 
 /** A member whose socket holds more than this is lagging. */
 const HIGH_WATER_BYTES = 128 * 1024;
@@ -42,6 +45,8 @@ const LONGEST_REST_MILLISECONDS = 25;
 export interface RoomOptions<Message, Data> {
   /** The most deliveries for one batch. */
   readonly maxBatchDeliveries: number;
+  /** Returns whether there is no other room that would have to wait for this one's turns. */
+  isAlone(): boolean;
   /** The backlog over which a member falls off the log. */
   readonly maxBacklogBytes: number;
   /** The bytes in a member's socket over which it is lagging. Default: 128 KiB. */
@@ -316,7 +321,8 @@ export class Room<Message, Data> implements Chronicle {
   /** Returns the bounds of one turn's batch for the current number of members. */
   batchBounds(): BatchBounds {
     const messages = Math.max(1, Math.floor(this.#options.maxBatchDeliveries / this.size));
-    return { bytes: MAX_BATCH_BYTES, messages };
+    const bytes = this.#options.isAlone() ? MAX_BATCH_BYTES : MAX_TURN_BYTES / this.size;
+    return { bytes: Math.min(MAX_BATCH_BYTES, Math.max(QUANTUM_BYTES, bytes)), messages };
   }
 
   #deliver(entry: Entry<Data>): void {

@@ -55,6 +55,7 @@ function setUp({ drop = false, ...options }: Changes & { drop?: boolean } = {}) 
   const { queue } = source;
   const room: Room<string, string> = new Room("/", source, {
     maxBatchDeliveries: Infinity,
+    isAlone: () => true,
     maxBacklogBytes: MAX_BACKLOG,
     highWaterBytes: HIGH_WATER,
     evictSlow: !drop,

@@ -58,7 +58,7 @@ const SIEGES: Record<string, Siege> = {
     load: {},
     attack: together(
       company(stuck(1)),
-      company(readers(10), (client) => client.send(burst(20, 16_000)), 200),
+      company(readers(10), (client) => client.send(burst(5, 16_000)), 200),
     ),
   },
   "a room of 20 clients that never read, one after another, beside another room": {
