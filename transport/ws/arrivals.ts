@@ -99,7 +99,7 @@ export class Arrivals {
         const pending = this.#pending.get(this.#nameOf(socket));
         if (pending) pending.deadline = performance.now() + seconds * 1000 + this.#milliseconds;
       };
-      return this.#requests.take(socket, bytes, { request, admit, extend });
+      return this.#requests.take(socket, bytes, { admit, extend });
     }
     const admitted = admit();
     if (!(admitted instanceof Promise)) return this.#answer(socket, request, rest, admitted);

@@ -10,7 +10,7 @@ import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Seat } from "../../admission/admission.ts";
-import { type HandshakeRequest, MAX_HEAD_BYTES, UNREADABLE } from "../../admission/handshake.ts";
+import { MAX_HEAD_BYTES, UNREADABLE } from "../../admission/handshake.ts";
 import { bufferOf } from "../frames.ts";
 import { Publisher } from "../http/publish.ts";
 import type { Answer, ListenOptions } from "../transport.ts";
@@ -19,8 +19,6 @@ import { letGo, own } from "./sockets.ts";
 
 /** A request whose head was read, and how to go on with it. */
 export interface Asked {
-  /** The head. */
-  readonly request: HandshakeRequest;
   /** Decides about the request. */
   admit(): Seat | Answer | Promise<Seat | Answer>;
   /** Gives its body so many seconds from now, and its answer the time of a handshake. */
