@@ -5,201 +5,305 @@
  */
 
 import ipaddr from "ipaddr.js";
-import * as z from "zod";
+import { toJsonSchema } from "@valibot/to-json-schema";
+import * as v from "valibot";
 
 const MIB = 1024 * 1024;
 
-const origin = z.string().refine((text) => text === "*" || text === originOf(text));
+const origin = v.pipe(v.string(), v.check((text) => text === "*" || text === originOf(text)));
 /** A name that is allowed in a list header (RFC 9110 §5.6.2), and that is not a client's token. */
-const subprotocol = z.string().regex(/^(?!bearer\.)[\w!#$%&'*+.^`|~-]+$/);
+const subprotocol = v.pipe(v.string(), v.regex(/^(?!bearer\.)[\w!#$%&'*+.^`|~-]+$/));
 /** A network, or `unix` for clients that come through the Unix socket. */
-const network = z.string().refine((text) => text === "unix" || ipaddr.isValidCIDR(text));
+const network = v.pipe(
+  v.string(),
+  v.check((text) => text === "unix" || ipaddr.isValidCIDR(text)),
+);
 /** The URL of a NATS server, with or without user, password and port. */
-const natsServer = z.string()
-  .regex(/^(nats|tls):\/\/(([^\s/@%]|%[\da-fA-F]{2})+@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/)
-  .refine((text) => URL.canParse(text));
+const natsServer = v.pipe(
+  v.string(),
+  v.regex(
+    /^(nats|tls):\/\/(([^\s/@%]|%[\da-fA-F]{2})+@)?([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/,
+  ),
+  v.check((text) => URL.canParse(text)),
+);
 
-const server = z.strictObject({
-  hostname: z.string().min(1).default("0.0.0.0")
-    .describe(
-      "The address to listen on. 0.0.0.0 means all IPv4 addresses, and :: means all IPv4 and " +
-        "IPv6 addresses.",
+const text = v.string();
+const textNotEmpty = v.pipe(v.string(), v.nonEmpty());
+
+/** A number from `min` to `max`. */
+function number(min: number, max: number) {
+  return v.pipe(v.number(), v.minValue(min), v.maxValue(max));
+}
+
+/** A whole number from `min` to `max`. */
+function whole(min: number, max: number) {
+  return v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
+}
+
+/** A value that messages describe as `title`. */
+function titled<Value>(title: string, schema: v.GenericSchema<Value>) {
+  return v.pipe(schema, v.title(title));
+}
+
+/** A key with the value `byDefault` if it is absent. */
+function key<Value>(
+  schema: v.GenericSchema<Value>,
+  byDefault: NoInfer<Value>,
+  description: string,
+) {
+  return v.optional(v.pipe(schema, v.description(description)), () => byDefault);
+}
+
+/** A mapping of keys that are all known. If it is absent, all of them have their defaults. */
+function section<Keys extends v.ObjectEntries>(
+  description: string,
+  keys: Keys,
+): v.GenericSchema<unknown, v.InferOutput<v.StrictObjectSchema<Keys, undefined>>> {
+  const schema: v.GenericSchema = v.strictObject(keys);
+  return v.optional(v.pipe(schema, v.description(description)), {}) as ReturnType<
+    typeof section<Keys>
+  >;
+}
+
+const server = section("The relay's own port.", {
+  hostname: key(
+    textNotEmpty,
+    "0.0.0.0",
+    "The address to listen on. 0.0.0.0 means all IPv4 addresses, and :: means all IPv4 and " +
+      "IPv6 addresses.",
+  ),
+  port: key(whole(0, 65535), 8443, "The port to listen on. 0 picks a free port."),
+  reuse_port: key(
+    v.boolean(),
+    false,
+    "Whether several relays on this machine may share the port. Each connection reaches one " +
+      "of them.",
+  ),
+  unix_socket: key(
+    text,
+    "",
+    "The path of a Unix socket to listen on instead of a port, for a proxy on the same " +
+      "machine. Empty: none.",
+  ),
+  transport: key(v.picklist(["native", "ws"]), "native", "The implementation of the WebSockets."),
+  tls: section("The certificate.", {
+    enabled: key(v.boolean(), false, "Whether to serve wss:// instead of ws://."),
+    cert_file: key(
+      textNotEmpty,
+      "cert.pem",
+      "The certificate chain in PEM, relative to the working directory.",
     ),
-  port: z.int().min(0).max(65535).default(8443)
-    .describe("The port to listen on. 0 picks a free port."),
-  reuse_port: z.boolean().default(false)
-    .describe(
-      "Whether several relays on this machine may share the port. Each connection reaches one " +
-        "of them.",
+    key_file: key(
+      textNotEmpty,
+      "key.pem",
+      "The private key of the certificate in PEM, relative to the working directory.",
     ),
-  unix_socket: z.string().default("")
-    .describe(
-      "The path of a Unix socket to listen on instead of a port, for a proxy on the same " +
-        "machine. Empty: none.",
-    ),
-  transport: z.enum(["native", "ws"]).default("native")
-    .describe("The implementation of the WebSockets."),
-  tls: z.strictObject({
-    enabled: z.boolean().default(false)
-      .describe("Whether to serve wss:// instead of ws://."),
-    cert_file: z.string().min(1).default("cert.pem")
-      .describe("The certificate chain in PEM, relative to the working directory."),
-    key_file: z.string().min(1).default("key.pem")
-      .describe("The private key of the certificate in PEM, relative to the working directory."),
-  }).prefault({}).describe("The certificate."),
-  allowed_origins: z.array(origin).default(["*"])
-    .meta({ title: 'origins such as https://example.com, or "*"' })
-    .describe(
-      'The origins whose web pages may connect. "*" allows every web page. Requests without an ' +
-        "origin do not come from web pages and are not restricted.",
-    ),
-  subprotocols: z.array(subprotocol).default([])
-    .meta({ title: "subprotocols such as chat.v1, without bearer. at the beginning" })
-    .describe(
-      "The subprotocols that the relay knows in addition to relay. It answers the first one " +
-        "that a client offers.",
-    ),
-  auth_tokens_file: z.string().default("")
-    .describe(
-      "A file with one token per line. The word talk (the default) or listen may follow each " +
-        "token. Empty: no such tokens.",
-    ),
-  auth_keys_file: z.string().default("")
-    .describe(
-      "A file with keys (JWKS) for signed tokens (JWT), which are accepted in addition to those " +
-        "of the token file. Empty: no signed tokens.",
-    ),
-  without_token: z.enum(["refuse", "listen"]).default("refuse")
-    .describe(
-      "What happens to a client without a token if tokens or keys are configured: it is " +
-        "refused, or it may listen.",
-    ),
-  auth_token_parameter: z.string().regex(/^[\w.~-]*$/).default("")
-    .meta({ title: "text of letters, digits and . _ ~ -, or empty" })
-    .describe(
-      "A query parameter that may hold the token, for clients that can set nothing but a URL. " +
-        "Empty: none. Proxies, browsers and tools write URLs to their logs and histories, so use " +
-        "it only if there is no other way.",
-    ),
-  trusted_proxies: z.array(network).default([])
-    .meta({ title: "networks such as 10.0.0.0/8 or fd00::/8, or unix" })
-    .describe(
-      "The networks of proxies whose X-Forwarded-For header is believed. unix means every " +
-        "connection through unix_socket.",
-    ),
-  demo_page: z.boolean().default(false)
-    .describe(
-      "Whether browsers that open the relay's address get the chat page, to try the relay.",
-    ),
-  idle_timeout_seconds: z.int().min(1).max(86400).default(30)
-    .describe("A silent client is pinged after half of this time and evicted after all of it."),
+  }),
+  allowed_origins: key(
+    titled('origins such as https://example.com, or "*"', v.array(origin)),
+    ["*"],
+    'The origins whose web pages may connect. "*" allows every web page. Requests without an ' +
+      "origin do not come from web pages and are not restricted.",
+  ),
+  subprotocols: key(
+    titled("subprotocols such as chat.v1, without bearer. at the beginning", v.array(subprotocol)),
+    [],
+    "The subprotocols that the relay knows in addition to relay. It answers the first one " +
+      "that a client offers.",
+  ),
+  auth_tokens_file: key(
+    text,
+    "",
+    "A file with one token per line. The word talk (the default) or listen may follow each " +
+      "token. Empty: no such tokens.",
+  ),
+  auth_keys_file: key(
+    text,
+    "",
+    "A file with keys (JWKS) for signed tokens (JWT), which are accepted in addition to those " +
+      "of the token file. Empty: no signed tokens.",
+  ),
+  without_token: key(
+    v.picklist(["refuse", "listen"]),
+    "refuse",
+    "What happens to a client without a token if tokens or keys are configured: it is " +
+      "refused, or it may listen.",
+  ),
+  auth_token_parameter: key(
+    titled("text of letters, digits and . _ ~ -, or empty", v.pipe(text, v.regex(/^[\w.~-]*$/))),
+    "",
+    "A query parameter that may hold the token, for clients that can set nothing but a URL. " +
+      "Empty: none. Proxies, browsers and tools write URLs to their logs and histories, so use " +
+      "it only if there is no other way.",
+  ),
+  trusted_proxies: key(
+    titled("networks such as 10.0.0.0/8 or fd00::/8, or unix", v.array(network)),
+    [],
+    "The networks of proxies whose X-Forwarded-For header is believed. unix means every " +
+      "connection through unix_socket.",
+  ),
+  demo_page: key(
+    v.boolean(),
+    false,
+    "Whether browsers that open the relay's address get the chat page, to try the relay.",
+  ),
+  idle_timeout_seconds: key(
+    whole(1, 86400),
+    30,
+    "A silent client is pinged after half of this time and evicted after all of it.",
+  ),
 });
 
-const relay = z.strictObject({
-  echo: z.boolean().default(true)
-    .describe("Whether a sender receives its own messages."),
-  rooms: z.boolean().default(false)
-    .describe(
-      "Whether each path, such as /team, is a room of its own. Otherwise / is the only room.",
-    ),
-  history_seconds: z.number().min(0).max(86400).default(0)
-    .describe("How long messages are kept for clients that ask for them. 0: not at all."),
-  history_bytes: z.int().min(1).max(64 * 1024 * MIB).default(64 * MIB)
-    .describe(
-      "How many bytes of the history are kept, over all rooms. Beyond that the oldest messages go.",
-    ),
+const relay = section("How the relay treats messages.", {
+  echo: key(v.boolean(), true, "Whether a sender receives its own messages."),
+  rooms: key(
+    v.boolean(),
+    false,
+    "Whether each path, such as /team, is a room of its own. Otherwise / is the only room.",
+  ),
+  history_seconds: key(
+    number(0, 86400),
+    0,
+    "How long messages are kept for clients that ask for them. 0: not at all.",
+  ),
+  history_bytes: key(
+    whole(1, 64 * 1024 * MIB),
+    64 * MIB,
+    "How many bytes of the history are kept, over all rooms. Beyond that the oldest messages go.",
+  ),
 });
 
-const limits = z.strictObject({
-  max_connections: z.int().min(1).max(1_000_000).default(10_000)
-    .describe("The number of clients that may be connected. Keep it below ulimit -n."),
-  max_connections_per_ip: z.int().min(0).max(1_000_000).default(0)
-    .describe("The number of clients that may be connected from one address. 0: no limit."),
-  max_rooms: z.int().min(1).max(1_000_000).default(10_000)
-    .describe(
-      "The number of rooms that may have clients at the same time, if relay.rooms is true.",
-    ),
-  max_message_bytes: z.int().min(1).max(64 * MIB).default(MIB)
-    .describe("The size of the largest message. Text counts as UTF-8."),
-  max_backlog_bytes: z.int().min(1).max(1024 * MIB).default(MIB)
-    .describe(
-      "The unsent bytes that the relay holds for one client. A client with more than that is slow.",
-    ),
-  max_messages_per_second: z.int().min(0).max(1_000_000).default(0)
-    .describe(
-      "The messages that a client may send per second; it may send those of one second at once. " +
-        "0: no limit.",
-    ),
-  slow_client: z.enum(["disconnect", "drop"]).default("disconnect")
-    .describe(
-      "What happens to a slow client: it is evicted, or it stays and the messages that it " +
-        "cannot be given are dropped.",
-    ),
+const limits = section("Limits for clients, rooms and messages.", {
+  max_connections: key(
+    whole(1, 1_000_000),
+    10_000,
+    "The number of clients that may be connected. Keep it below ulimit -n.",
+  ),
+  max_connections_per_ip: key(
+    whole(0, 1_000_000),
+    0,
+    "The number of clients that may be connected from one address. 0: no limit.",
+  ),
+  max_rooms: key(
+    whole(1, 1_000_000),
+    10_000,
+    "The number of rooms that may have clients at the same time, if relay.rooms is true.",
+  ),
+  max_message_bytes: key(
+    whole(1, 64 * MIB),
+    MIB,
+    "The size of the largest message. Text counts as UTF-8.",
+  ),
+  max_backlog_bytes: key(
+    whole(1, 1024 * MIB),
+    MIB,
+    "The unsent bytes that the relay holds for one client. A client with more than that is slow.",
+  ),
+  max_messages_per_second: key(
+    whole(0, 1_000_000),
+    0,
+    "The messages that a client may send per second; it may send those of one second at once. " +
+      "0: no limit.",
+  ),
+  slow_client: key(
+    v.picklist(["disconnect", "drop"]),
+    "disconnect",
+    "What happens to a slow client: it is evicted, or it stays and the messages that it " +
+      "cannot be given are dropped.",
+  ),
 });
 
-const cluster = z.strictObject({
-  servers: z.array(natsServer).default([])
-    .meta({ title: "NATS servers such as nats://10.0.0.5:4222 or tls://nats.example.com:4222" })
-    .describe(
-      "The NATS servers of the cluster, with user and password if they need them. Empty: this " +
-        "relay is alone.",
+const cluster = section("The cluster in which several relays act as one.", {
+  servers: key(
+    titled(
+      "NATS servers such as nats://10.0.0.5:4222 or tls://nats.example.com:4222",
+      v.array(natsServer),
     ),
-  name: z.string().regex(/^[\w-]{1,64}$/).default("relay")
-    .meta({ title: "1 to 64 letters, digits and _ -" })
-    .describe(
-      "The name of the cluster. Relays with the same name act as one. The stream in NATS and " +
-        "its subject have the same name.",
-    ),
-  credentials_file: z.string().default("")
-    .describe("A NATS .creds file, relative to the working directory. Empty: none."),
-  tls_ca_file: z.string().default("")
-    .describe(
-      "The CA of NATS servers whose URLs begin with tls://, in PEM, relative to the working " +
-        "directory. Empty: the CAs that Deno trusts.",
-    ),
-  storage: z.enum(["file", "memory"]).default("file")
-    .describe("Where NATS keeps the stream. A stream in memory ends with its server."),
-  replicas: z.int().min(1).max(5).default(1)
-    .describe(
-      "The number of NATS servers that keep a copy of the stream. Use 3 if there are three " +
-        "servers.",
-    ),
-  retention_seconds: z.int().min(1).max(86400).default(120)
-    .describe(
-      "How long the stream keeps messages. A relay that was cut off for longer cannot catch up.",
-    ),
-  max_bytes: z.int().min(MIB).max(1024 * 1024 * MIB).default(256 * MIB)
-    .describe("How many bytes the stream keeps. Beyond that the oldest messages are removed."),
-  patience_seconds: z.number().min(0.1).max(3600).default(10)
-    .describe("How long clients stay connected while NATS does not answer."),
+    [],
+    "The NATS servers of the cluster, with user and password if they need them. Empty: this " +
+      "relay is alone.",
+  ),
+  name: key(
+    titled("1 to 64 letters, digits and _ -", v.pipe(text, v.regex(/^[\w-]{1,64}$/))),
+    "relay",
+    "The name of the cluster. Relays with the same name act as one. The stream in NATS and " +
+      "its subject have the same name.",
+  ),
+  credentials_file: key(
+    text,
+    "",
+    "A NATS .creds file, relative to the working directory. Empty: none.",
+  ),
+  tls_ca_file: key(
+    text,
+    "",
+    "The CA of NATS servers whose URLs begin with tls://, in PEM, relative to the working " +
+      "directory. Empty: the CAs that Deno trusts.",
+  ),
+  storage: key(
+    v.picklist(["file", "memory"]),
+    "file",
+    "Where NATS keeps the stream. A stream in memory ends with its server.",
+  ),
+  replicas: key(
+    whole(1, 5),
+    1,
+    "The number of NATS servers that keep a copy of the stream. Use 3 if there are three " +
+      "servers.",
+  ),
+  retention_seconds: key(
+    whole(1, 86400),
+    120,
+    "How long the stream keeps messages. A relay that was cut off for longer cannot catch up.",
+  ),
+  max_bytes: key(
+    whole(MIB, 1024 * 1024 * MIB),
+    256 * MIB,
+    "How many bytes the stream keeps. Beyond that the oldest messages are removed.",
+  ),
+  patience_seconds: key(
+    number(0.1, 3600),
+    10,
+    "How long clients stay connected while NATS does not answer.",
+  ),
 });
 
-const metrics = z.strictObject({
-  enabled: z.boolean().default(true)
-    .describe("Whether to serve metrics, health checks and the status page."),
-  hostname: z.string().min(1).default("0.0.0.0")
-    .describe("The address to listen on, as in server.hostname."),
-  port: z.int().min(0).max(65535).default(9090)
-    .describe("The port to listen on. 0 picks a free port."),
+const metrics = section("The port for metrics and health checks.", {
+  enabled: key(v.boolean(), true, "Whether to serve metrics, health checks and the status page."),
+  hostname: key(textNotEmpty, "0.0.0.0", "The address to listen on, as in server.hostname."),
+  port: key(whole(0, 65535), 9090, "The port to listen on. 0 picks a free port."),
 });
 
-const shutdown = z.strictObject({
-  delay_seconds: z.number().min(0).max(3600).default(0)
-    .describe("The time between /readyz turning to 503 and the first close frame."),
-  spread_seconds: z.number().min(0).max(3600).default(0)
-    .describe(
-      "The time over which the close frames are spread, so that clients do not all come back at " +
-        "once.",
-    ),
-  timeout_seconds: z.number().min(0).max(3600).default(10)
-    .describe("How long to wait, after the delay, for clients to disconnect."),
+const shutdown = section("The steps of a shutdown.", {
+  delay_seconds: key(
+    number(0, 3600),
+    0,
+    "The time between /readyz turning to 503 and the first close frame.",
+  ),
+  spread_seconds: key(
+    number(0, 3600),
+    0,
+    "The time over which the close frames are spread, so that clients do not all come back at " +
+      "once.",
+  ),
+  timeout_seconds: key(
+    number(0, 3600),
+    10,
+    "How long to wait, after the delay, for clients to disconnect.",
+  ),
 });
 
-const log = z.strictObject({
-  level: z.enum(["debug", "info", "warn", "error"]).default("info")
-    .describe("The least severe level that is logged."),
-  format: z.enum(["text", "json"]).default("text")
-    .describe("The form of the log lines: text for people, or one JSON object per line."),
+const log = section("The log.", {
+  level: key(
+    v.picklist(["debug", "info", "warn", "error"]),
+    "info",
+    "The least severe level that is logged.",
+  ),
+  format: key(
+    v.picklist(["text", "json"]),
+    "text",
+    "The form of the log lines: text for people, or one JSON object per line.",
+  ),
 });
 
 /** The effective configuration; keys as in the file, sizes in bytes, times in seconds. */
@@ -254,15 +358,11 @@ export interface Config {
   log: { level: "debug" | "info" | "warn" | "error"; format: "text" | "json" };
 }
 
-const schema: z.ZodType<Config> = z.strictObject({
-  server: server.prefault({}).describe("The relay's own port."),
-  relay: relay.prefault({}).describe("How the relay treats messages."),
-  limits: limits.prefault({}).describe("Limits for clients, rooms and messages."),
-  cluster: cluster.prefault({}).describe("The cluster in which several relays act as one."),
-  metrics: metrics.prefault({}).describe("The port for metrics and health checks."),
-  shutdown: shutdown.prefault({}).describe("The steps of a shutdown."),
-  log: log.prefault({}).describe("The log."),
-}).meta({ title: "Relay" }).describe("The configuration of the relay.");
+const schema = v.pipe(
+  v.strictObject({ server, relay, limits, cluster, metrics, shutdown, log }),
+  v.title("Relay"),
+  v.description("The configuration of the relay."),
+);
 
 /**
  * Finds the origin that a client sends (RFC 6454 §6.2) for a text that has more, or less, than an origin;
@@ -292,16 +392,22 @@ export function describeRepair(path: string, value: unknown): string {
 
 /** Fills in the defaults of a configuration from a file; `null` if a key or a value in it is wrong. */
 export function fillDefaults(tree: unknown): Config | null {
-  return schema.safeParse(tree).data ?? null;
+  const { success, output } = v.safeParse(schema, tree);
+  return success ? output : null;
 }
 
 /** The configuration that runs when nothing is configured. */
-export const DEFAULT_CONFIG: Config = schema.parse({});
+export const DEFAULT_CONFIG: Config = v.parse(schema, {});
 
 /** The JSON Schema of the configuration file; `config/schema.json` holds it for editors. */
 export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = {
   $id: "schema.json",
-  ...z.toJSONSchema(schema, { io: "input" }),
+  $schema: "https://json-schema.org/draft/2020-12/schema",
+  ...toJsonSchema(schema, {
+    target: "draft-2020-12",
+    typeMode: "input",
+    errorMode: "ignore", // It cannot express every check.
+  }),
 };
 
 /** A value for a key from the environment or a flag, and where it came from. */

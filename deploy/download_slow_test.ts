@@ -8,12 +8,13 @@ import { tempFolder } from "../testing/temp.ts";
 const PACKAGES = [
   "@logtape/logtape",
   "@opentelemetry/api",
+  "@valibot/to-json-schema",
   "bintrees",
   "deno-std",
   "ipaddr.js",
   "prom-client",
   "tdigest",
-  "zod",
+  "valibot",
 ];
 
 /** Runs the relay with an empty cache. */
@@ -77,7 +78,7 @@ async function withKeys(folder: { write(name: string, text: string): Promise<str
 }
 
 const FORGED: [name: string, keys: boolean, args: string[]][] = [
-  ["zod", false, ["--version"]],
+  ["valibot", false, ["--version"]],
   ["jose", true, ["--port", "0", "--metrics-port", "0"]], // Loaded late.
 ];
 for (const [name, keys, args] of FORGED) {
