@@ -193,7 +193,7 @@ export async function findClusterPeers(
   await installPackages();
   try {
     const nats = await output(["nats-server", "--version"]);
-    peers.push(cluster(1, nats), cluster(2, nats));
+    peers.push(cluster(1, nats), cluster(2, nats), cluster(3, nats));
   } catch {
     skipped.push({ name: "relays with NATS", why: "nats-server is not installed" });
   }

@@ -83,6 +83,10 @@ ${latency(runs, "latency, 100 clients")}
 
 ${latency(runs, "latency of all")}
 
+Clients that all begin to connect at the same moment, and how long each takes until its upgrade:
+
+${herd(runs)}
+
 Socket.IO promises less. It hands a message to the clients of its own process without waiting for
 Redis, so clients of two processes do not see one order, and they miss silently what Redis does not
 deliver.${nchan(results)}
@@ -187,6 +191,22 @@ function growth(runs: Runs): string {
     ),
     row(`NATS of ${TWO}`, (x) => runs.values(measure, TWO, "engine", x)),
   ]);
+}
+
+function herd(runs: Runs): string {
+  const measure = "herd";
+  const xs = runs.xs(measure);
+  const columns = xs.flatMap((x) => [`${x.toLocaleString("en")} clients, p50, ms`, "p99"]);
+  return table(
+    ["", ...columns],
+    runs.peers(measure).map((peer) => [
+      peer,
+      ...xs.flatMap((x) => [
+        spread(runs.values(measure, peer, "joinP50", x)),
+        spread(runs.values(measure, peer, "joinP99", x)),
+      ]),
+    ]),
+  );
 }
 
 function latency(runs: Runs, measure: string): string {
