@@ -8,6 +8,7 @@
  */
 
 import type { ConnectionOptions } from "@nats-io/transport-node";
+import { log } from "../lib/log.ts";
 import { pause } from "../lib/timeout.ts";
 import type { Bus, Engine } from "./bus.ts";
 import { explain, isPassing } from "./explain.ts";
@@ -59,13 +60,15 @@ export async function checkBus(
   });
 }
 
-/** Connects and does some work. Repeats both after temporary problems. */
+/** Connects and does some work. Repeats both after temporary problems, the first of which is logged. */
 async function attempt<T>(
   settings: ClusterSettings,
   act: (session: Session, options: ConnectionOptions) => Promise<T>,
 ): Promise<T> {
   const options = await connectionOptions(settings);
-  const deadline = performance.now() + settings.patience_seconds * 1000;
+  const { patience_seconds: patience } = settings;
+  const deadline = performance.now() + patience * 1000;
+  let waits = false;
   for (;;) {
     const timeout = Math.max(1, Math.min(options.timeout!, deadline - performance.now()));
     try {
@@ -76,7 +79,10 @@ async function attempt<T>(
       });
     } catch (error) {
       const late = performance.now() + RETRY_MILLISECONDS > deadline;
-      if (late || !isPassing(error)) throw new Error(explain(error, settings), { cause: error });
+      const reason = explain(error, settings);
+      if (late || !isPassing(error)) throw new Error(reason, { cause: error });
+      if (!waits) log.warn("{reason}; trying for {patience} s", { reason, patience });
+      waits = true;
     }
     await pause(RETRY_MILLISECONDS);
   }

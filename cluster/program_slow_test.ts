@@ -26,19 +26,31 @@ function envOf(servers: string, more: Record<string, string> = {}): Record<strin
 }
 
 /** Asserts that the program fails with one line and an exit code, both when started and with --check. */
-async function assertFails(env: Record<string, string>, stderr: string, code = 1): Promise<void> {
+async function assertFails(env: Record<string, string>, why: string, code = 1): Promise<void> {
   for (const args of [["--check"], FREE_PORTS]) {
-    assertEquals(await run({ args, env }), { code, stdout: "", stderr: `${stderr}\n` });
+    assertEquals(await run({ args, env }), { code, stdout: "", stderr: `${why}\n` });
   }
+}
+
+/** Asserts the same of a problem that may pass. A relay that starts says that it waits. */
+async function assertWaitsAndFails(env: Record<string, string>, why: string): Promise<void> {
+  const failed = { code: 1, stdout: "", stderr: `${why}\n` };
+  assertEquals(await run({ args: ["--check"], env }), failed);
+  const { stderr, ...ended } = await run({ args: FREE_PORTS, env });
+  const waits = `[WRN] relay: ${why}; trying for 1 s\n`;
+  assertEquals({ ...ended, stderr: stderr.replace(/^\S+ /, "") }, {
+    ...failed,
+    stderr: waits + failed.stderr,
+  });
 }
 
 test("program without a NATS server, or with one without JetStream, says so and exits with 1", async () => {
   const refused = `nats://127.0.0.1:${freePort()}`;
-  await assertFails(
+  await assertWaitsAndFails(
     envOf(refused),
     `Cannot use NATS at ${refused}: connection refused; see cluster.servers`,
   );
-  await assertFails(
+  await assertWaitsAndFails(
     envOf("nats://alice:secret@nowhere.invalid"),
     "Cannot use NATS at nats://nowhere.invalid: there is no such host; see cluster.servers",
   );
