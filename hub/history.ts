@@ -24,32 +24,34 @@ export interface Chronicle {
   forgetOldest(): void;
 }
 
-interface Kept<Room> {
+/** What is kept of one room. */
+interface Share<Room> {
   readonly room: Room;
+  batches: number; // 0 if the room was forgotten, though the batches may still be listed.
+  bytes: number;
+}
+
+/** One batch. */
+interface Kept<Room> {
+  readonly share: Share<Room>;
   readonly bytes: number;
   readonly time: number;
 }
 
-/** What is kept of one room. */
-interface Share {
-  batches: number;
-  bytes: number;
-}
-
-/** How many discarded entries may precede the kept ones in the array. */
+/** How many entries of discarded batches the list may hold besides one for each batch that is kept. */
 const SLACK = 1024;
 
 /** The kept batches of all rooms, in the order of their delivery. */
 export class History<Room extends Chronicle> {
   /** The total size of the kept batches in bytes. */
   bytes = 0;
+  /** The number of batches that are kept. */
+  length = 0;
   readonly #bounds: Retention;
   readonly #forgot: (room: Room) => void;
-  #kept: Kept<Room>[] = [];
-  #first = 0;
-  readonly #shares = new Map<Room, Share>(); // First the room in which nothing was said for the longest time.
-  readonly #gone = new Set<Room>(); // Their batches are let go of, but still listed.
-  #goneBatches = 0;
+  readonly #shares = new Map<Room, Share<Room>>(); // First the room in which nothing was said for the longest time.
+  #list: Kept<Room>[] = [];
+  #first = 0; // The index of the oldest batch that is kept, or of a discarded one before it.
 
   /**
    * Creates an empty history.
@@ -61,11 +63,6 @@ export class History<Room extends Chronicle> {
     this.#forgot = forgot;
   }
 
-  /** The number of batches that are kept. */
-  get length(): number {
-    return this.#kept.length - this.#first - this.#goneBatches;
-  }
-
   /** The rooms with a history; first the one in which nothing was said for the longest time. */
   get rooms(): Iterable<Room> {
     return this.#shares.keys();
@@ -73,14 +70,11 @@ export class History<Room extends Chronicle> {
 
   /** Adds a batch that a room has put into its log. */
   add(room: Room, bytes: number, time: number): void {
-    if (this.#gone.has(room)) this.#unlist();
-    const share = this.#shares.get(room) ?? { batches: 0, bytes: 0 };
+    const share = this.#shares.get(room) ?? { room, batches: 0, bytes: 0 };
     this.#shares.delete(room);
     this.#shares.set(room, share);
-    this.#kept.push({ room, bytes, time });
-    share.batches++;
-    share.bytes += bytes;
-    this.bytes += bytes;
+    this.#list.push({ share, bytes, time });
+    this.#count(share, 1, bytes);
     this.trim(time);
   }
 
@@ -88,8 +82,7 @@ export class History<Room extends Chronicle> {
   trim(now: number): void {
     const { bytes, milliseconds } = this.#bounds;
     while (this.length > 0) {
-      this.#skipGone();
-      if (this.bytes <= bytes && now - this.#kept[this.#first].time <= milliseconds) return;
+      if (this.bytes <= bytes && now - this.#oldest.time <= milliseconds) return;
       this.forgetOldest();
     }
   }
@@ -101,38 +94,38 @@ export class History<Room extends Chronicle> {
 
   /** Discards the oldest batch. */
   forgetOldest(): void {
-    this.#skipGone();
-    const { room, bytes } = this.#kept[this.#first++];
-    const share = this.#shares.get(room)!;
-    this.bytes -= bytes;
-    share.bytes -= bytes;
-    if (--share.batches === 0) this.#shares.delete(room);
-    if (this.#first >= SLACK || this.length === 0) this.#unlist();
-    room.forgetOldest();
-    this.#forgot(room);
+    const { share, bytes } = this.#oldest;
+    this.#first++;
+    this.#discard(share, 1, bytes);
   }
 
-  /** Lets go of everything of one room. */
+  /** Discards all batches of one room. */
   forget(room: Room): void {
-    const { batches, bytes } = this.#shares.get(room)!;
-    this.#shares.delete(room);
-    this.bytes -= bytes;
-    this.#gone.add(room);
-    this.#goneBatches += batches;
-    if (this.#goneBatches > this.length) this.#unlist();
-    for (let i = 0; i < batches; i++) room.forgetOldest();
-    this.#forgot(room);
+    const share = this.#shares.get(room)!;
+    this.#discard(share, share.batches, share.bytes);
   }
 
-  #skipGone(): void {
-    for (; this.#gone.has(this.#kept[this.#first]?.room); this.#first++) this.#goneBatches--;
+  get #oldest(): Kept<Room> {
+    while (this.#list[this.#first].share.batches === 0) this.#first++;
+    return this.#list[this.#first];
   }
 
-  /** Takes what is let go of out of the list. */
-  #unlist(): void {
-    this.#kept = this.#kept.slice(this.#first).filter(({ room }) => !this.#gone.has(room));
-    this.#first = 0;
-    this.#gone.clear();
-    this.#goneBatches = 0;
+  /** Discards the oldest batches of a room. */
+  #discard(share: Share<Room>, batches: number, bytes: number): void {
+    this.#count(share, -batches, -bytes);
+    if (share.batches === 0) this.#shares.delete(share.room);
+    if (this.length === 0 || this.#list.length > 2 * this.length + SLACK) {
+      this.#list = this.#list.slice(this.#first).filter(({ share }) => share.batches > 0);
+      this.#first = 0;
+    }
+    for (let i = 0; i < batches; i++) share.room.forgetOldest();
+    this.#forgot(share.room);
+  }
+
+  #count(share: Share<Room>, batches: number, bytes: number): void {
+    share.batches += batches;
+    share.bytes += bytes;
+    this.length += batches;
+    this.bytes += bytes;
   }
 }
