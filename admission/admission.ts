@@ -8,25 +8,15 @@
 import type { Access, Grant, Verdict } from "./access.ts";
 import { TrustedProxies, UNIX } from "./client_address.ts";
 import type { Config } from "../config.ts";
-import {
-  type Handshake,
-  type HandshakeRequest,
-  MAY_LISTEN,
-  parseHandshake,
-  type Policy,
-  type Refusal,
-  refuseClient,
-  refuseRequest,
-  type Rejection,
-  REJECTIONS,
-  type RelayState,
-} from "./handshake.ts";
+import { MAY_LISTEN, type Policy, type Refusal, refuseClient, refuseRequest, type Rejection, REJECTIONS, type RelayState } from "./decision.ts";
+import { type Handshake, type HandshakeRequest, parseHandshake } from "./handshake.ts";
 import { log } from "../lib/log.ts";
 import { Reminders } from "../lib/reminders.ts";
 
 import type { Replay } from "./request.ts";
 
-export type { Rejection, Replay } from "./handshake.ts";
+export type { Rejection } from "./decision.ts";
+export type { Replay } from "./handshake.ts";
 
 /** The place of an admitted client, until it has left. */
 export interface Seat {

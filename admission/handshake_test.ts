@@ -1,12 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Verdict } from "./access.ts";
-import {
-  type Handshake,
-  parseHandshake,
-  refuseClient,
-  refuseRequest,
-  type RelayState,
-} from "./handshake.ts";
+import { refuseClient, refuseRequest, type RelayState } from "./decision.ts";
+import { type Handshake, parseHandshake } from "./handshake.ts";
 
 /** The state of a relay, and how it judges tokens. */
 type Relay = RelayState & { access(token: string | null): Verdict };

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { Admission } from "../admission/admission.ts";
-import { REJECTIONS } from "../admission/handshake.ts";
+import { REJECTIONS } from "../admission/decision.ts";
 import { DEFAULT_CONFIG, HELP } from "../config.ts";
 import { describeWanted, KEYS } from "../config/schema.ts";
 import { EVICTIONS, Hub } from "../hub.ts";

@@ -7,7 +7,7 @@
 import { STATUS_CODE } from "@std/http";
 import { Buffer } from "node:buffer";
 import type { Seat } from "../admission/admission.ts";
-import { UNREADABLE } from "../admission/handshake.ts";
+import { UNREADABLE } from "../admission/decision.ts";
 import type { Cause, Connection, Encoded, Ending, Member, Membership } from "../hub.ts";
 import { keepServing, type Listener, type TcpAddress } from "../lib/listener.ts";
 import { CLOSE } from "./close.ts";

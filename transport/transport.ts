@@ -5,7 +5,8 @@
  */
 
 import type { Peer, Seat } from "../admission/admission.ts";
-import type { HandshakeRequest, Refusal, Rejection } from "../admission/handshake.ts";
+import type { Refusal, Rejection } from "../admission/decision.ts";
+import type { HandshakeRequest } from "../admission/handshake.ts";
 import type { Encoded, Frames, Membership } from "../hub.ts";
 import type { Address, Listener } from "../lib/listener.ts";
 import type { Certificate } from "./certificate.ts";

@@ -6,7 +6,7 @@
 
 import { STATUS_CODE } from "@std/http";
 import type { Seat } from "../../admission/admission.ts";
-import type { Refusal, Rejection } from "../../admission/handshake.ts";
+import type { Refusal, Rejection } from "../../admission/decision.ts";
 import type { Membership, Posted } from "../../hub.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
 import type { Answer } from "../transport.ts";

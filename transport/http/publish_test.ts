@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { CLOSE } from "../close.ts";
 import { closeAll, connect, connectAll, roomOf } from "../../testing/client.ts";
 import { RawClient } from "../../testing/raw_client.ts";
-import { type Changes, startRelay, startWithTls } from "../../testing/start.ts";
+import { type Changes, startRelay } from "../../testing/start.ts";
 import { sharedTempFolder, tempFolder } from "../../testing/temp.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
 import { bounded, until } from "../../testing/wait.ts";
@@ -33,14 +33,6 @@ async function curl(...args: string[]): Promise<string> {
 }
 
 const OCTETS = { "Content-Type": "Application/Octet-Stream; x=y" };
-
-Deno.test("relay with TLS accepts a POST in the version of HTTP that curl and the transport agree on", async () => {
-  for (const transport of ["native", "ws"] as const) {
-    await using relay = await startWithTls(folder, { server: { transport } });
-    const args = ["-k", "-d", "hello", "-w", "%{http_code}", httpOf(relay)];
-    assertEquals([await curl(...args), relay.stats().messages], ["204", 1], transport);
-  }
-});
 
 for (const transport of ["native", "ws"] as const) {
   const start = ({ server, ...rest }: Changes = {}) => {
@@ -212,14 +204,12 @@ for (const transport of ["native", "ws"] as const) {
     assertEquals(await bounded(alice.closed, "the end"), CLOSE.shutdown);
     await stopped;
   });
-}
 
-for (const transport of ["native", "ws"] as const) {
   Deno.test(`relay on ${transport} accepts a POST over TLS, whatever version of HTTP the client prefers`, async () => {
     await using folder = await tempFolder();
     const files = await makeCertificate(folder.path, "own");
-    await using relay = await startRelay({
-      server: { transport, tls: { enabled: true, ...files } },
+    await using relay = await start({
+      server: { tls: { enabled: true, ...files } },
       limits: { max_message_bytes: 100_000 },
     });
     const caCerts = [await Deno.readTextFile(files.cert_file)];

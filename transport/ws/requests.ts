@@ -10,7 +10,7 @@ import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Seat } from "../../admission/admission.ts";
-import { MAX_HEAD_BYTES, UNREADABLE } from "../../admission/handshake.ts";
+import { MAX_HEAD_BYTES, UNREADABLE } from "../../admission/decision.ts";
 import { bufferOf } from "../frames.ts";
 import { Publisher } from "../http/publish.ts";
 import type { Answer, ListenOptions } from "../transport.ts";

@@ -7,7 +7,7 @@
 import type { Buffer } from "node:buffer";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { UNREADABLE } from "../../admission/handshake.ts";
+import { UNREADABLE } from "../../admission/decision.ts";
 import { settlesWithin } from "../../lib/timeout.ts";
 import { writeFrames } from "../frames.ts";
 import type { ListenOptions, Transport, TransportListener } from "../transport.ts";
