@@ -165,8 +165,7 @@ async function nchan(directory: string): Promise<Peer> {
     name: "nginx, nchan",
     version: version.split("version: ").at(-1)!,
     command({ port, enginePort }) {
-      const own = `${directory}/${port}`;
-      Deno.mkdirSync(own);
+      const own = Deno.makeTempDirSync({ dir: directory });
       const [upstream, pass] = enginePort === undefined ? ["", ""] : [
         `upstream redis { nchan_redis_server redis://127.0.0.1:${enginePort}; }`,
         "nchan_redis_pass redis;",

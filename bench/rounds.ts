@@ -15,6 +15,9 @@ import { PINNED, Server } from "./server.ts";
 /** The file descriptors that a server needs besides those of its clients. The relay on `ws` needs most. */
 const SPARE_DESCRIPTORS = 400;
 
+/** The files that a benchmark writes, by the ends of their names. */
+const OUTPUT = ["json", "md", "svg"];
+
 const DIRECTORY = new URL(".", import.meta.url).pathname;
 
 /** The measurements so far, and those that failed. */
@@ -103,7 +106,12 @@ async function commit(): Promise<string> {
     const { stdout } = await new Deno.Command("git", { args, cwd: DIRECTORY }).output();
     return new TextDecoder().decode(stdout).trim();
   };
-  const dirty = await git("status", "--porcelain", "--", ":!bench/*.json", ":!bench/*.md");
+  const dirty = await git(
+    "status",
+    "--porcelain",
+    "--",
+    ...OUTPUT.map((name) => `:!bench/*.${name}`),
+  );
   return `${await git("rev-parse", "--short", "HEAD")}${dirty ? ", with uncommitted changes" : ""}`;
 }
 
