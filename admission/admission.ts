@@ -8,7 +8,16 @@
 import type { Access, Grant, Verdict } from "./access.ts";
 import { TrustedProxies, UNIX } from "./client_address.ts";
 import type { Config } from "../config.ts";
-import { MAY_LISTEN, type Policy, type Refusal, refuseClient, refuseRequest, type Rejection, REJECTIONS, type RelayState } from "./decision.ts";
+import {
+  MAY_LISTEN,
+  type Policy,
+  type Refusal,
+  refuseClient,
+  refuseRequest,
+  type Rejection,
+  REJECTIONS,
+  type RelayState,
+} from "./decision.ts";
 import { type Handshake, type HandshakeRequest, parseHandshake } from "./handshake.ts";
 import { log } from "../lib/log.ts";
 import { Reminders } from "../lib/reminders.ts";

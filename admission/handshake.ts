@@ -4,15 +4,7 @@
  * @module
  */
 
-import {
-  listOf,
-  namesItem,
-  pathOf,
-  queryOf,
-  type Replay,
-  replayOf,
-  tokenOf,
-} from "./request.ts";
+import { listOf, namesItem, pathOf, queryOf, type Replay, replayOf, tokenOf } from "./request.ts";
 
 export type { Replay } from "./request.ts";
 

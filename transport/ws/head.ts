@@ -6,7 +6,12 @@
  */
 
 import { Buffer } from "node:buffer";
-import { HEAD_TOO_LARGE, MAX_HEAD_BYTES, type Refusal, UNREADABLE } from "../../admission/decision.ts";
+import {
+  HEAD_TOO_LARGE,
+  MAX_HEAD_BYTES,
+  type Refusal,
+  UNREADABLE,
+} from "../../admission/decision.ts";
 import type { HandshakeRequest } from "../../admission/handshake.ts";
 
 const REQUEST_LINE = /^([\w!#$%&'*+.^`|~-]+) ([!-~]+) HTTP\/1\.([01])$/;

@@ -1,6 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { HEAD_TOO_LARGE, MAX_HEAD_BYTES, type Refusal, UNREADABLE } from "../../admission/decision.ts";
+import {
+  HEAD_TOO_LARGE,
+  MAX_HEAD_BYTES,
+  type Refusal,
+  UNREADABLE,
+} from "../../admission/decision.ts";
 import type { HandshakeRequest } from "../../admission/handshake.ts";
 import { handshake, RawClient } from "../../testing/raw_client.ts";
 import { startRelay } from "../../testing/start.ts";
