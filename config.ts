@@ -10,18 +10,14 @@
 import { closestString } from "@std/text";
 import { parse, stringify } from "@std/yaml";
 import { findClusterProblems, hidePasswords } from "./config/cluster.ts";
-import {
-  type Config,
-  describeRepair,
-  describeWanted,
-  fillDefaults,
-  KEYS,
-  type TextSetting,
-} from "./config/schema.ts";
+import { describeWanted, KEYS, type TextSetting } from "./config/keys.ts";
+import { describeRepair } from "./config/origin.ts";
+import { type Config, fillDefaults } from "./config/schema.ts";
 import { findTabbedLine, LEADING_ZERO, parseAsText } from "./config/yaml.ts";
 
 export { type Action, type Flags, HELP, parseFlags } from "./config/flags.ts";
-export { type Config, CONFIG_SCHEMA, DEFAULT_CONFIG, type TextSetting } from "./config/schema.ts";
+export { CONFIG_SCHEMA, type TextSetting } from "./config/keys.ts";
+export { type Config, DEFAULT_CONFIG } from "./config/schema.ts";
 
 /** The file that is read if no other file is named, and if it exists. */
 export const DEFAULT_CONFIG_FILE = "config.yaml";

@@ -6,7 +6,7 @@
 
 import { closestString } from "@std/text";
 import { parseArgs } from "@std/cli";
-import { KEYS, type TextSetting } from "./schema.ts";
+import { KEYS, type TextSetting } from "./keys.ts";
 
 /** The text of `--help`. */
 export const HELP =

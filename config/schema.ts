@@ -5,8 +5,8 @@
  */
 
 import ipaddr from "ipaddr.js";
-import { toJsonSchema } from "@valibot/to-json-schema";
 import * as v from "valibot";
+import { originOf } from "./origin.ts";
 
 const MIB = 1024 * 1024;
 
@@ -27,8 +27,8 @@ const natsServer = v.pipe(
   v.check((text) => URL.canParse(text)),
 );
 
-const text = v.string();
-const textNotEmpty = v.pipe(v.string(), v.nonEmpty());
+const anyText = v.string();
+const filledText = v.pipe(v.string(), v.nonEmpty());
 
 /** A number from `min` to `max`. */
 function number(min: number, max: number) {
@@ -59,7 +59,7 @@ function section<Keys extends v.ObjectEntries>(
   description: string,
   keys: Keys,
 ): v.GenericSchema<unknown, v.InferOutput<v.StrictObjectSchema<Keys, undefined>>> {
-  const schema: v.GenericSchema = v.strictObject(keys);
+  const schema: v.GenericSchema = v.strictObject(keys); // Otherwise the types want more than {}.
   return v.optional(v.pipe(schema, v.description(description)), {}) as ReturnType<
     typeof section<Keys>
   >;
@@ -67,7 +67,7 @@ function section<Keys extends v.ObjectEntries>(
 
 const server = section("The relay's own port.", {
   hostname: key(
-    textNotEmpty,
+    filledText,
     "0.0.0.0",
     "The address to listen on. 0.0.0.0 means all IPv4 addresses, and :: means all IPv4 and " +
       "IPv6 addresses.",
@@ -80,7 +80,7 @@ const server = section("The relay's own port.", {
       "of them.",
   ),
   unix_socket: key(
-    text,
+    anyText,
     "",
     "The path of a Unix socket to listen on instead of a port, for a proxy on the same " +
       "machine. Empty: none.",
@@ -89,12 +89,12 @@ const server = section("The relay's own port.", {
   tls: section("The certificate.", {
     enabled: key(v.boolean(), false, "Whether to serve wss:// instead of ws://."),
     cert_file: key(
-      textNotEmpty,
+      filledText,
       "cert.pem",
       "The certificate chain in PEM, relative to the working directory.",
     ),
     key_file: key(
-      textNotEmpty,
+      filledText,
       "key.pem",
       "The private key of the certificate in PEM, relative to the working directory.",
     ),
@@ -112,13 +112,13 @@ const server = section("The relay's own port.", {
       "that a client offers.",
   ),
   auth_tokens_file: key(
-    text,
+    anyText,
     "",
     "A file with one token per line. The word talk (the default) or listen may follow each " +
       "token. Empty: no such tokens.",
   ),
   auth_keys_file: key(
-    text,
+    anyText,
     "",
     "A file with keys (JWKS) for signed tokens (JWT), which are accepted in addition to those " +
       "of the token file. Empty: no signed tokens.",
@@ -130,7 +130,7 @@ const server = section("The relay's own port.", {
       "refused, or it may listen.",
   ),
   auth_token_parameter: key(
-    titled("text of letters, digits and . _ ~ -, or empty", v.pipe(text, v.regex(/^[\w.~-]*$/))),
+    titled("text of letters, digits and . _ ~ -, or empty", v.pipe(anyText, v.regex(/^[\w.~-]*$/))),
     "",
     "A query parameter that may hold the token, for clients that can set nothing but a URL. " +
       "Empty: none. Proxies, browsers and tools write URLs to their logs and histories, so use " +
@@ -224,18 +224,18 @@ const cluster = section("The cluster in which several relays act as one.", {
       "relay is alone.",
   ),
   name: key(
-    titled("1 to 64 letters, digits and _ -", v.pipe(text, v.regex(/^[\w-]{1,64}$/))),
+    titled("1 to 64 letters, digits and _ -", v.pipe(anyText, v.regex(/^[\w-]{1,64}$/))),
     "relay",
     "The name of the cluster. Relays with the same name act as one. The stream in NATS and " +
       "its subject have the same name.",
   ),
   credentials_file: key(
-    text,
+    anyText,
     "",
     "A NATS .creds file, relative to the working directory. Empty: none.",
   ),
   tls_ca_file: key(
-    text,
+    anyText,
     "",
     "The CA of NATS servers whose URLs begin with tls://, in PEM, relative to the working " +
       "directory. Empty: the CAs that Deno trusts.",
@@ -270,7 +270,7 @@ const cluster = section("The cluster in which several relays act as one.", {
 
 const metrics = section("The port for metrics and health checks.", {
   enabled: key(v.boolean(), true, "Whether to serve metrics, health checks and the status page."),
-  hostname: key(textNotEmpty, "0.0.0.0", "The address to listen on, as in server.hostname."),
+  hostname: key(filledText, "0.0.0.0", "The address to listen on, as in server.hostname."),
   port: key(whole(0, 65535), 9090, "The port to listen on. 0 picks a free port."),
 });
 
@@ -358,114 +358,18 @@ export interface Config {
   log: { level: "debug" | "info" | "warn" | "error"; format: "text" | "json" };
 }
 
-const schema = v.pipe(
+/** The schema of the whole configuration. */
+export const SCHEMA: v.GenericSchema<unknown, Config> = v.pipe(
   v.strictObject({ server, relay, limits, cluster, metrics, shutdown, log }),
   v.title("Relay"),
   v.description("The configuration of the relay."),
 );
 
-/**
- * Finds the origin that a client sends (RFC 6454 §6.2) for a text that has more, or less, than an origin;
- * `null` if there is none. Pages that were opened from disk have the origin `null`, and in some apps
- * `file://`. Extensions and apps have schemes of their own, for which `URL` does not know an origin.
- */
-function originOf(text: string): string | null {
-  if (text === "null") return text;
-  if (text.includes("*")) return null;
-  const full = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`;
-  const url = URL.parse(full);
-  if (!url) return null;
-  if (url.protocol === "file:") return "file://";
-  if (url.origin !== "null") return url.origin;
-  return url.host ? `${url.protocol}//${url.host}` : null;
-}
-
-/** Says how to correct the items of a list that can be corrected; empty if there are none. */
-export function describeRepair(path: string, value: unknown): string {
-  if (path !== "server.allowed_origins" || !Array.isArray(value)) return "";
-  const repairs = value.flatMap((item) => {
-    const meant = typeof item === "string" && item !== "*" ? originOf(item) : null;
-    return meant === null || meant === item ? [] : [`"${meant}" instead of "${item}"`];
-  });
-  return repairs.length > 0 ? `; write ${repairs.join(", ")}` : "";
-}
-
 /** Fills in the defaults of a configuration from a file; `null` if a key or a value in it is wrong. */
 export function fillDefaults(tree: unknown): Config | null {
-  const { success, output } = v.safeParse(schema, tree);
+  const { success, output } = v.safeParse(SCHEMA, tree);
   return success ? output : null;
 }
 
 /** The configuration that runs when nothing is configured. */
-export const DEFAULT_CONFIG: Config = v.parse(schema, {});
-
-/** The JSON Schema of the configuration file; `config/schema.json` holds it for editors. */
-export const CONFIG_SCHEMA: Readonly<Record<string, unknown>> = {
-  $id: "schema.json",
-  $schema: "https://json-schema.org/draft/2020-12/schema",
-  ...toJsonSchema(schema, {
-    target: "draft-2020-12",
-    typeMode: "input",
-    errorMode: "ignore", // It cannot express every check.
-  }),
-};
-
-/** A value for a key from the environment or a flag, and where it came from. */
-export interface TextSetting {
-  /** The key's path, for example `server.port`. */
-  readonly path: string;
-  /** The value as text; it means a number, a boolean or a comma-separated list if the key wants one. */
-  readonly value: string;
-  /** The source as messages name it, for example `flag --port`. */
-  readonly source: string;
-}
-
-/** One key of the schema, in the terms of JSON Schema. */
-export interface Key {
-  /** `object` for a section; otherwise the type of the value. */
-  readonly type: string;
-  /** The items of a list, or the form of a text, in words. */
-  readonly title?: string;
-  /** The meaning, in one or more sentences. */
-  readonly description: string;
-  /** The shortest text allowed. */
-  readonly minLength?: number;
-  /** The keys of a section. */
-  readonly properties?: Readonly<Record<string, Key>>;
-  /** The only values allowed. */
-  readonly enum?: readonly string[];
-  /** The smallest number allowed. */
-  readonly minimum?: number;
-  /** The largest number allowed. */
-  readonly maximum?: number;
-}
-
-/** Every key by its path, for example `server.port`, with the sections; the root is `""`. */
-export const KEYS: ReadonlyMap<string, Key> = new Map(
-  flatten("", CONFIG_SCHEMA as unknown as Key),
-);
-
-function* flatten(path: string, key: Key): Generator<[string, Key]> {
-  yield [path, key];
-  for (const [name, child] of Object.entries(key.properties ?? {})) {
-    yield* flatten(path ? `${path}.${name}` : name, child);
-  }
-}
-
-/** Says in words which values a key takes. */
-export function describeWanted(key: Key): string {
-  if (key.enum) return `one of ${key.enum.join(", ")}`;
-  switch (key.type) {
-    case "boolean":
-      return "true or false";
-    case "integer":
-      return `a whole number from ${key.minimum} to ${key.maximum}`;
-    case "number":
-      return `a number from ${key.minimum} to ${key.maximum}`;
-    case "array":
-      return `a list of ${key.title}`;
-    default:
-      if (key.title) return key.title;
-      return key.minLength ? "text that is not empty" : "text";
-  }
-}
+export const DEFAULT_CONFIG: Config = v.parse(SCHEMA, {});

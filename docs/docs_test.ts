@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Admission } from "../admission/admission.ts";
 import { REJECTIONS } from "../admission/decision.ts";
 import { DEFAULT_CONFIG, HELP } from "../config.ts";
-import { describeWanted, KEYS } from "../config/schema.ts";
+import { describeWanted, KEYS } from "../config/keys.ts";
 import { EVICTIONS, Hub } from "../hub.ts";
 import { createMetrics } from "../metrics.ts";
 import { CLOSE } from "../transport/close.ts";
