@@ -276,12 +276,12 @@ function findConflicts({ server, relay, cluster, metrics }: Config, settings: Se
 
 /** Says what a key must be, and which value it has instead, without passwords. */
 function describeProblem({ path, value, source }: Setting, want: string): string {
-  const found = Deno.inspect(value, {
+  const found = path === "cluster.servers" ? hidePasswords(value) : value;
+  const shown = Deno.inspect(found, {
     depth: 1,
     breakLength: Infinity,
     strAbbreviateSize: 60,
   });
-  const shown = path === "cluster.servers" ? hidePasswords(found) : found;
   return `${path} must be ${want}, got ${shown}${describeRepair(path, value)} (${source})`;
 }
 

@@ -328,6 +328,7 @@ Deno.test("loadConfig says which NATS servers it can use, and shows no passwords
       ["nats://a:70000"],
       ["nats://alice:secret@a:port", "nats://…@a:port"],
       ["nats://alice:se@cret@a", "nats://…@a"],
+      ["nats://alice:se/cret@a", "nats://…@a"],
     ]
   ) {
     assertEquals(await problemsOf(`cluster: {servers: ["${text}"]}`), [

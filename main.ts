@@ -67,10 +67,11 @@ async function run({ config, explicit, origin }: LoadedConfig): Promise<number> 
   setUpLog(config.log);
   logUnhandledRejections();
   const signalled = firstSignal(); // Before the start, so that a signal during the start stops the relay in order.
-  const relay = await start(config, explicit);
-  if (Deno.build.os !== "windows") {
-    Deno.addSignalListener("SIGHUP", () => void relay.reload());
+  let started: Relay | undefined;
+  if (Deno.build.os !== "windows") { // Without a listener the signal would end the process.
+    Deno.addSignalListener("SIGHUP", () => void started?.reload());
   }
+  const relay = started = await start(config, explicit);
   logStart(relay, config, origin);
 
   const end = await Promise.race([signalled, relay.died]);

@@ -199,7 +199,7 @@ export class Admission {
       peer,
       address,
       room,
-      replay: handshake.replay as Replay | null, // Everything else was refused.
+      replay: typeof handshake.replay === "string" ? null : handshake.replay, // A POST receives nothing.
       subprotocol: handshake.subprotocol,
       mayTalk,
       expires,

@@ -61,6 +61,11 @@ export interface Dialect {
 /** The subprotocol that the relay always knows. It changes nothing; browsers offer it next to a token. */
 export const SUBPROTOCOL = "relay";
 
+/** Tells whether a request asks for a WebSocket (RFC 6455 §4.2.1). Whatever else it is, it is no `POST` then. */
+export function wantsUpgrade({ header }: Pick<HandshakeRequest, "header">): boolean {
+  return namesItem(header("upgrade"), "websocket") && namesItem(header("connection"), "upgrade");
+}
+
 /** Tells whether a request is to publish its body. */
 export function isPost({ method, upgrade }: Pick<Handshake, "method" | "upgrade">): boolean {
   return method === "POST" && !upgrade;
@@ -76,8 +81,7 @@ export function parseHandshake(request: HandshakeRequest, dialect: Dialect): Han
     path: pathOf(target),
     headers,
     hosts,
-    upgrade: namesItem(header("upgrade"), "websocket") &&
-      namesItem(header("connection"), "upgrade"),
+    upgrade: wantsUpgrade(request),
     version: header("sec-websocket-version"),
     key: header("sec-websocket-key"),
     subprotocols,

@@ -4,7 +4,7 @@ import { makeCertificate } from "../testing/certificate.ts";
 import { connect } from "../testing/client.ts";
 import { freePort, has } from "../testing/daemon.ts";
 import { NatsServer } from "../testing/nats.ts";
-import { Program, run } from "../testing/program.ts";
+import { Process, Program, run } from "../testing/program.ts";
 import { tempFolder } from "../testing/temp.ts";
 import { until } from "../testing/wait.ts";
 
@@ -60,6 +60,16 @@ test("program without a NATS server, or with one without JetStream, says so and 
     `Cannot use NATS at ${nats.url}: JetStream is not enabled on cluster.servers; ` +
       "nats-server enables it with -js",
   );
+});
+
+test("program that waits for NATS survives SIGHUP", async () => {
+  await using program = new Process({
+    args: FREE_PORTS,
+    env: envOf(`nats://127.0.0.1:${freePort()}`),
+  });
+  await until(() => program.stderr.includes("trying for 1 s"), "the relay to wait");
+  program.signal("SIGHUP");
+  assertEquals(await program.exited(), 1);
 });
 
 test("program that NATS does not admit, or that does not trust NATS, says so and exits with 1", async () => {

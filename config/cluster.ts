@@ -26,7 +26,8 @@ export function findClusterProblems(
   return problems;
 }
 
-/** Replaces users and passwords in a text with URLs. */
-export function hidePasswords(text: string): string {
-  return text.replace(/(?<=:\/\/)[^"/]*@/g, "…@");
+/** Replaces users and passwords in URLs, also in wrong ones. */
+export function hidePasswords(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(hidePasswords);
+  return typeof value === "string" ? value.replace(/(?<=:\/\/).*@/s, "…@") : value;
 }

@@ -5,7 +5,7 @@ import { RawClient } from "../../testing/raw_client.ts";
 import { type Changes, startRelay } from "../../testing/start.ts";
 import { sharedTempFolder, tempFolder } from "../../testing/temp.ts";
 import { makeCertificate } from "../../testing/certificate.ts";
-import { bounded, until } from "../../testing/wait.ts";
+import { bounded, sleep, until } from "../../testing/wait.ts";
 
 const folder = await sharedTempFolder();
 const directory = folder.path;
@@ -106,6 +106,19 @@ for (const transport of ["native", "ws"] as const) {
     if (transport === "native") return; // Deno sends the 100 by itself, before the 413.
     using cathy = await RawClient.open(relay);
     assertMatch(await cathy.ask(head(1001)), /^HTTP\/1.1 413 /i);
+  });
+
+  Deno.test(`relay on ${transport} publishes a POST with half of a request for an upgrade, whatever its query`, async () => {
+    await using relay = await start({ relay: { history_seconds: 60 } });
+    await using alice = await connect(relay);
+    for (const query of ["", "?last=x", "?since=1&last=2", "?last=1"]) {
+      const args = ["-d", `post ${query}`, "-w", "%{http_code}", httpOf(relay, `/${query}`)];
+      for (const half of ["Upgrade: websocket", "Connection: upgrade"]) {
+        assertEquals(await curl("-H", half, ...args), "204");
+        assertEquals(await alice.next(), `post ${query}`);
+      }
+    }
+    assertEquals(relay.stats().connected, 1);
   });
 
   Deno.test(`relay on ${transport} publishes nothing of a body that breaks off or is not UTF-8`, async () => {
@@ -226,3 +239,21 @@ for (const transport of ["native", "ws"] as const) {
     }
   });
 }
+
+Deno.test("relay on ws counts a POST that it refuses once, whoever finds the fault", async () => {
+  await using relay = await startRelay({ server: { transport: "ws" } });
+  const chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const requests = [
+    `${chunked}x\r\n`,
+    `${chunked}1\r\na\r\nx\r\n`,
+    "POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\na",
+  ];
+  for (const request of requests) {
+    using client = await RawClient.open(relay);
+    client.send(request);
+    await bounded(client.ended, "the end of the connection");
+  }
+  await until(() => relay.stats().rejections.bad_request >= requests.length, "all to be counted");
+  await sleep(0.1);
+  assertEquals(relay.stats().rejections.bad_request, requests.length);
+});

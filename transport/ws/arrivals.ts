@@ -8,8 +8,7 @@ import type { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Seat } from "../../admission/admission.ts";
-import type { HandshakeRequest } from "../../admission/handshake.ts";
-import { namesItem } from "../../admission/request.ts";
+import { type HandshakeRequest, wantsUpgrade } from "../../admission/handshake.ts";
 import type { Answer, ListenOptions } from "../transport.ts";
 import type { WsMessage } from "./frames.ts";
 import { HeadReader } from "./head.ts";
@@ -61,8 +60,13 @@ export class Arrivals {
 
   /** Starts the time of a connection that was accepted; with TLS this is the socket below the one to read. */
   expect(socket: Socket): void {
+    if (socket.remoteAddress === undefined && "port" in this.#options.address) {
+      return void socket.destroy(); // It was reset already, and has no name any more.
+    }
     const deadline = performance.now() + this.#milliseconds;
-    this.#pending.set(this.#nameOf(socket), { socket, deadline });
+    const name = this.#nameOf(socket);
+    this.#pending.get(name)?.socket.destroy(); // The client can have its address again only if this one is gone.
+    this.#pending.set(name, { socket, deadline });
   }
 
   /** Reads the request of a connection, and answers it. */
@@ -94,7 +98,7 @@ export class Arrivals {
         "path" in this.#options.address ? null : { hostname, port },
       );
     };
-    if (request.method !== "CONNECT" && !namesItem(request.header("upgrade"), "websocket")) {
+    if (request.method !== "CONNECT" && !wantsUpgrade(request)) {
       const extend = (seconds: number) => {
         const pending = this.#pending.get(this.#nameOf(socket));
         if (pending) pending.deadline = performance.now() + seconds * 1000 + this.#milliseconds;

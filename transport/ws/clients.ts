@@ -113,7 +113,7 @@ class Client extends Seated implements Connection<Buffer>, Findings, Owner {
 
   resume(): void {
     this.#held = false;
-    if (this.#input) this.#rest(); // Not at once, because the hub is at work.
+    if (this.#input || this.#ended) this.#rest(); // Not at once, because the hub is at work.
     else if (!this.#resting) this.#socket.resume();
   }
 

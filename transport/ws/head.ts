@@ -41,10 +41,10 @@ export class HeadReader {
     const end = this.#end < 0 ? this.bytes.length : this.#end;
     if (end > MAX_HEAD_BYTES) return HEAD_TOO_LARGE;
     const from = Math.max(before - 1, 0);
-    const text = this.bytes.toString("latin1", from, end);
-    if (NEVER.test(text)) return UNREADABLE;
-    if (this.#end < 0) return null;
-    return parse(from === 0 ? text : this.bytes.toString("latin1", 0, end)) ?? UNREADABLE;
+    const complete = this.#end >= 0;
+    const read = this.bytes.toString("latin1", from, complete ? end + END.length : end);
+    if (NEVER.test(read)) return UNREADABLE;
+    return complete ? parse(this.bytes.toString("latin1", 0, end)) ?? UNREADABLE : null;
   }
 }
 

@@ -65,6 +65,7 @@ const FIELDS = [
   "a space : x",
   "a\xe9: x",
   "\xa0a: x",
+  "a: x\r",
 ];
 /** What is refused as soon as it has come. */
 const BYTES = ["x\n", "a: b\rc", "a: \0", "a: \x7f", "a: \x0b", "\r\r\n", "a:\n b"];

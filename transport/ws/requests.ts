@@ -29,7 +29,7 @@ export interface Asked {
 export class Requests {
   readonly #publisher: Publisher<WsMessage>;
   readonly #countRejection: ListenOptions<WsMessage, Buffer>["countRejection"];
-  readonly #server = createServer({ maxHeaderSize: MAX_HEAD_BYTES });
+  readonly #server = createServer({ maxHeaderSize: MAX_HEAD_BYTES, requireHostHeader: false });
   readonly #asked = new WeakMap<Socket, Asked>();
 
   /** Begins without requests. */
@@ -45,9 +45,13 @@ export class Requests {
     this.#server.on("checkContinue", (request, response) => {
       void this.#answer(request, response, () => response.writeContinue());
     });
+    this.#server.on(
+      "checkExpectation",
+      (request, response) => void this.#answer(request, response),
+    );
     this.#server.on("clientError", (_error, socket) => {
       if (!socket.writable) return void socket.destroy(); // The client has gone.
-      countRejection(UNREADABLE.reason);
+      if (this.#asked.delete(socket as Socket)) countRejection(UNREADABLE.reason); // Once for each request.
       refuse(socket as Socket, UNREADABLE);
     });
   }

@@ -48,7 +48,7 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   server.on("connection", (socket: Socket) => arrivals.expect(socket));
   server.on(tls ? "secureConnection" : "connection", (socket: Socket) => arrivals.receive(socket));
   server.on("tlsClientError", (_error: Error, socket: Socket) => {
-    options.countRejection(UNREADABLE.reason);
+    if (socket.bytesRead > 0) options.countRejection(UNREADABLE.reason); // It did ask for something.
     socket.destroy();
   });
 

@@ -138,6 +138,27 @@ Deno.test("ws ends handshakes that are not finished in time, TLS ones included",
   assertEquals((await bob.next()).opcode, OPCODE.text);
 });
 
+Deno.test("ws with TLS frees the descriptors of clients that say nothing, and does not count them", async () => {
+  await using folder = await tempFolder();
+  const { cert_file, key_file } = await makeCertificate(folder.path, "own");
+  await using program = await Program.start({
+    env: {
+      RELAY_SERVER_TRANSPORT: "ws",
+      RELAY_SERVER_TLS_ENABLED: "true",
+      RELAY_SERVER_TLS_CERT_FILE: cert_file,
+      RELAY_SERVER_TLS_KEY_FILE: key_file,
+    },
+  });
+  const open = () => [...Deno.readDirSync(`/proc/${program.pid}/fd`)].length;
+  const before = open();
+  for (const leave of ["reset", "fin"] as const) {
+    for (let i = 0; i < 100; i++) (await RawClient.open(program))[leave]();
+  }
+  await until(() => open() < before + 10, "the descriptors to be free");
+  const refused = 'websocket_rejected_connections_total{reason="bad_request"}';
+  assertEquals((await scrape(program)).get(refused), 0);
+});
+
 Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
   await using folder = await tempFolder();
   const files = await makeCertificate(folder.path, "own");
