@@ -104,6 +104,9 @@ const COMPARED: readonly [
   ["CPU per delivery, 64 senders, 1 in flight", "64 senders", "cpu"],
   ["CPU per delivery, 1 sender, 1 in flight", "one in flight", "cpu"],
   ["CPU per delivery, TLS, 16 in flight", "tls", "cpu"],
+  ["deliveries per second, 10 clients", "clients", "deliveries", true, 10],
+  ["deliveries per second, messages of 8 KiB", "size", "deliveries", true, 8192],
+  ["deliveries per second, messages of 64 KiB", "size", "deliveries", true, 65_536],
   ["latency, p50", "latency", "p50"],
   ["latency, p99.9", "latency", "p999"],
   ["latency in the first ten seconds, p99.9", "first seconds", "p999"],
@@ -111,7 +114,7 @@ const COMPARED: readonly [
   ["memory of an idle connection, of 10,000", "idle", "idle", false, 10_000],
   ["the memory 5 s later", "idle", "idleLater", false, 10_000],
   ["connections accepted per second, the first 1,000", "idle", "accepted", true, 1000],
-  ["the same, of 10,000", "idle", "accepted", true, 10_000],
+  ["connections accepted per second, of 10,000", "idle", "accepted", true, 10_000],
   ["2,000 clients that connect at once, p99", "herd", "joinP99", false, 2000],
   ["10,000 clients that connect at once, p99", "herd", "joinP99", false, 10_000],
 ];
