@@ -44,7 +44,7 @@ function connect(): void {
   };
   socket.onclose = ({ code, reason }) => {
     clearTimeout(quiet);
-    console.error(`Disconnected from ${url} (code ${code} ${reason})`);
+    console.error(`Disconnected from ${url} (${`code ${code} ${reason}`.trimEnd()})`);
     if (OWN_FAULT.includes(code) && reason !== "slow consumer") Deno.exit(1);
     if (performance.now() - openedAt > LONGEST_WAIT_MS) longestWait = FIRST_WAIT_MS;
     setTimeout(connect, Math.random() * longestWait);

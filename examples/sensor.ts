@@ -29,7 +29,7 @@ function publish(): void {
   socket.onopen = () => console.error(`${sensor} publishes to ${url}`);
   socket.onclose = ({ code, reason }) => {
     clearInterval(timer);
-    console.error(`No connection to ${url} (code ${code} ${reason}), trying again`);
+    console.error(`No connection to ${url} (${`code ${code} ${reason}`.trimEnd()}), trying again`);
     setTimeout(publish, PERIOD_MS * (1 + Math.random()));
   };
 }

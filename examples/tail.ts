@@ -19,7 +19,7 @@ if (!first || !/^wss?:\/\//.test(url)) {
 let file = first, position = await file.seek(0, Deno.SeekMode.End);
 const socket = new WebSocket(url);
 socket.onclose = ({ code, reason }) => {
-  console.error(`No connection to ${url} (code ${code} ${reason})`);
+  console.error(`No connection to ${url} (${`code ${code} ${reason}`.trimEnd()})`);
   Deno.exit(1);
 };
 await new Promise((resolve) => socket.onopen = resolve);
