@@ -4,7 +4,7 @@ import { CLOSE } from "../transport/close.ts";
 import { closeAll, connect } from "../testing/client.ts";
 import { forge, fromNow, Issuer } from "../testing/issuer.ts";
 import { Program } from "../testing/program.ts";
-import { ask } from "../testing/raw_client.ts";
+import { ask, frame, handshake, OPCODE, RawClient } from "../testing/raw_client.ts";
 import { type Changes, startRelay } from "../testing/start.ts";
 import { sharedTempFolder } from "../testing/temp.ts";
 import { bounded, until } from "../testing/wait.ts";
@@ -226,4 +226,19 @@ Deno.test("loadAccess judges tokens at once if no signature has to be checked", 
   const judged = both(await issuer.token());
   assert(judged instanceof Promise);
   await judged;
+});
+
+Deno.test("relay on ws publishes what a client sends and ends with while its signed token is checked", async () => {
+  await using relay = await startRelay({
+    server: { transport: "ws", auth_keys_file: await keysOf(issuer), auth_tokens_file: tokens },
+  });
+  await using alice = await connect(relay, { headers: bearer("simple") });
+  const head = new TextEncoder().encode(handshake(bearer(await issuer.token())));
+  for (let i = 0; i < 10; i++) {
+    using client = await RawClient.open(relay);
+    client.send(new Uint8Array([...head, ...frame(OPCODE.text, `${i}`)]));
+    client.fin();
+    assertEquals(await alice.next(), `${i}`);
+  }
+  await until(() => relay.stats().connected === 1, "them to leave");
 });

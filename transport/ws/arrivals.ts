@@ -107,6 +107,7 @@ export class Arrivals {
     }
     const admitted = admit();
     if (!(admitted instanceof Promise)) return this.#answer(socket, request, rest, admitted);
+    own(socket, null); // Its end, too, can wait until its token was checked.
     socket.pause();
     void admitted.then((admitted) => {
       socket.resume(); // First, because the client may be paused again at once.

@@ -249,6 +249,7 @@ export class WsClients {
     const client = new Client(socket, seat, this);
     own(socket, client);
     if (rest.length > 0) client.take(rest);
+    if (socket.readableEnded) client.ended(); // It has ended while its token was checked.
   }
 
   /** Stops watching. */
