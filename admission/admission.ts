@@ -21,11 +21,10 @@ import {
 import { type Handshake, type HandshakeRequest, parseHandshake } from "./handshake.ts";
 import { log } from "../lib/log.ts";
 import { Reminders } from "../lib/reminders.ts";
-
 import type { Replay } from "./request.ts";
 
 export type { Rejection } from "./decision.ts";
-export type { Replay } from "./handshake.ts";
+export type { Replay } from "./request.ts";
 
 /** The place of an admitted client, until it has left. */
 export interface Seat {

@@ -6,8 +6,6 @@
 
 import { listOf, namesItem, pathOf, queryOf, type Replay, replayOf, tokenOf } from "./request.ts";
 
-export type { Replay } from "./request.ts";
-
 /** A request as a platform passes it on. */
 export interface HandshakeRequest {
   /** The method in upper case. */

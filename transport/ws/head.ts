@@ -44,7 +44,9 @@ export class HeadReader {
     const complete = this.#end >= 0;
     const read = this.bytes.toString("latin1", from, complete ? end + END.length : end);
     if (NEVER.test(read)) return UNREADABLE;
-    return complete ? parse(this.bytes.toString("latin1", 0, end)) ?? UNREADABLE : null;
+    if (!complete) return null;
+    const head = from === 0 ? read.slice(0, end) : this.bytes.toString("latin1", 0, end);
+    return parse(head) ?? UNREADABLE;
   }
 }
 

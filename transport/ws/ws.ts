@@ -47,8 +47,9 @@ async function listen(options: ListenOptions<WsMessage, Buffer>): Promise<Transp
   server.maxConnections = mostConnections(options.maxDescriptors ?? Infinity);
   server.on("connection", (socket: Socket) => arrivals.expect(socket));
   server.on(tls ? "secureConnection" : "connection", (socket: Socket) => arrivals.receive(socket));
-  server.on("tlsClientError", (_error: Error, socket: Socket) => {
-    if (socket.bytesRead > 0) options.countRejection(UNREADABLE.reason); // It did ask for something.
+  server.on("tlsClientError", (error: Error & { code?: string }, socket: Socket) => {
+    const hungUp = error.code === "ECONNRESET"; // As the probe of the port does; nothing was refused.
+    if (!hungUp) options.countRejection(UNREADABLE.reason);
     socket.destroy();
   });
 

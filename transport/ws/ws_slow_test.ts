@@ -138,7 +138,7 @@ Deno.test("ws ends handshakes that are not finished in time, TLS ones included",
   assertEquals((await bob.next()).opcode, OPCODE.text);
 });
 
-Deno.test("ws with TLS frees the descriptors of clients that say nothing, and does not count them", async () => {
+Deno.test("ws with TLS frees the descriptors of clients that say nothing, and counts only others", async () => {
   await using folder = await tempFolder();
   const { cert_file, key_file } = await makeCertificate(folder.path, "own");
   await using program = await Program.start({
@@ -154,9 +154,12 @@ Deno.test("ws with TLS frees the descriptors of clients that say nothing, and do
   for (const leave of ["reset", "fin"] as const) {
     for (let i = 0; i < 100; i++) (await RawClient.open(program))[leave]();
   }
+  using plain = await RawClient.open(program);
+  plain.send(handshake());
+  await bounded(plain.ended, "the request without TLS to be refused"); // So the others were accepted before.
   await until(() => open() < before + 10, "the descriptors to be free");
   const refused = 'websocket_rejected_connections_total{reason="bad_request"}';
-  assertEquals((await scrape(program)).get(refused), 0);
+  assertEquals((await scrape(program)).get(refused), 1);
 });
 
 Deno.test("ws reads its certificate again on SIGHUP, and offers HTTP/1.1 only", async () => {
